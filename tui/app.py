@@ -12,6 +12,7 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import BindingType
+from textual.command import Provider
 from textual.containers import Container
 from textual.content import Content
 from textual.driver import Driver
@@ -31,6 +32,7 @@ from tui.actions.comparing import ComparingActions
 from tui.actions.decisions import DecisionActions
 from tui.attention import Attention
 from tui.bridge import Bridge, News
+from tui.palette import CommandsInOrder
 from tui.pane_updates import PaneUpdates
 from tui.panes import registry
 from tui.panes.change import ChangePane
@@ -44,7 +46,6 @@ from tui.selection import Selection
 from tui.system.driver import PatientDriver
 from tui.system.remembered import ViewMemory
 from tui.textual_internals import Static, unhandled_error
-from tui.view.layout import LEAST
 from tui.view.tiny import first_lines
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
@@ -75,6 +76,7 @@ class AutoResearch(ComparingActions, DecisionActions):
         *(f"panes/{entry.name}.tcss" for entry in registry.ENTRIES),
     ]
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {CommandsInOrder}
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class AutoResearch(ComparingActions, DecisionActions):
             for pane in [entry.factory() for entry in registry.ENTRIES]:
                 pane.display = False
                 yield pane
-        yield Static(Content("\n").join(first_lines(self.bridge.folder.name, LEAST)), id="tiny")
+        yield Static(Content("\n").join(first_lines(self.bridge.folder.name)), id="tiny")
         yield Prompt()
         yield KeysLine()
 

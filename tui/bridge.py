@@ -27,6 +27,7 @@ from tui.view.jobs import waiting_proposal
 
 TICK_S = 0.4  # between two reads of the journal and the live files
 SLOW_S = 2.0  # between two reads of the machine's figures, the disk and program.md
+FIRST_READS = 2  # of them after which the next tick reads again: one without the machine, and one without loads
 RECONNECT_S = 1.0
 RECENT = 40  # events whose log lines are shown when the journal is read for the first time
 
@@ -65,6 +66,7 @@ class Bridge:
         self._reader = journal.Reader(self.folder / journal.NAME)
         self._meter = stats.Meter()
         self._slow_t = 0.0
+        self._slow_reads = 0
         self._program_stamp = (0, 0, 0, 0)
         self._live_stamp = (0, 0, 0)
         self.who = uuid.uuid4().hex  # identifies this app to the loop
@@ -141,7 +143,8 @@ class Bridge:
         now = time.monotonic()
         if now - self._slow_t < SLOW_S:
             return {}
-        self._slow_t = 0.0 if first else now
+        self._slow_reads += 1
+        self._slow_t = now if self._slow_reads > FIRST_READS else 0.0
         if not first:  # reading the GPU driver is slow and would delay the first paint; the next tick does it
             trainers = [key for keys in self.state.processes.values() for key in keys]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)

@@ -27,7 +27,8 @@ class KeyContext:
     small: bool = False  # one pane is shown at a time
     has_hints: bool = False  # there are hints, or reasons for skipping
     has_proposed_limits: bool = False  # the text of program.md asks for a limit that its front matter lacks
-    tiny: bool = False  # the terminal is too small for the app
+    tiny: bool = False  # the terminal is too small for the panes
+    unreadable: bool = False  # it is also too small for a proposal
     pane: str = ""  # the number of the focused pane
     marked: int | None = None  # the experiment to compare another one with
     typing: bool = False  # keys are text: a prompt is open
@@ -124,6 +125,8 @@ FOOTER = (  # actions by importance, because most terminals cannot show all
     "sort", "logarithmic", "pin", "fold", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom",
     "unattended", "own", "stop",
 )  # fmt: skip
+MOST_IN_FOOTER = 12  # keys; `?` shows the others
+IN_TINY = ("approve", "skip")  # actions that also work in a terminal that is too small for the panes
 IN_DETAIL = (
     "approve",
     "skip",
@@ -190,7 +193,9 @@ def is_valid(action: str, context: KeyContext) -> bool:
         return False
     if action == "detach":  # valid on every screen: on the detail screen q goes back, but ctrl+c and ctrl+q detach
         return True
-    if known and (context.tiny or (context.detail and action not in IN_DETAIL)):
+    if known and context.tiny and (context.unreadable or action not in IN_TINY):
+        return False
+    if known and context.detail and action not in IN_DETAIL:
         return False
     return all(key.valid(context) for key in known)
 

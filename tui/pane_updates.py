@@ -27,17 +27,17 @@ from tui.panes.status import StatusLine
 from tui.screens.main import MainScreen, main_screen
 from tui.selection import Selection
 from tui.training_curves import TrainingCurves
-from tui.view import words
+from tui.view import diffs, words
 from tui.view.experiments import Row, outdated_warning, table_row
-from tui.view.layout import LEAST
 from tui.view.machine import machine_summary
 from tui.view.night import night_picture
-from tui.view.status import run_status
-from tui.view.tiny import tiny_lines
+from tui.view.status import Status, run_status
+from tui.view.tiny import ProposalText, tiny_lines
 
 CURRENT_S = 2.0  # least time between two updates of what the agent and the trainer say
 LIVE_S = 0.7  # least time between two updates of progress, loss and time left
 FIRST_ROWS = 120  # rows of the table in the first paint
+TINY_MARGIN = 2  # columns beside the text in a terminal that is too small for the panes
 STREAM_LINES = 6  # lines of the agent's streamed text that are shown
 
 
@@ -104,14 +104,25 @@ class PaneUpdates:
             return
         status = run_status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble)
         if main.is_tiny:
-            judged = next((e for e in reversed(bridge.state.experiments.values()) if e.verdict is not None), None)
-            last = table_row(bridge.state, judged) if judged is not None else None
-            main.show_tiny(tiny_lines(status, bridge.waiting, last, LEAST))
+            self._show_tiny(status)
         extra = f"{self._curves.loss_summary()}  {machine_summary(bridge.machine)}" if main.is_narrow else ""
         main.query_one(StatusLine).show(status, bridge.waiting, main.is_narrow, extra)
         if bridge.waiting is not None and bridge.waiting.number not in self._rung_for:
             self._rung_for.add(bridge.waiting.number)
             self._app.bell()
+
+    def _show_tiny(self, status: Status) -> None:
+        """Show the status, the waiting proposal and the last experiment in a terminal that is too small for the panes."""
+        bridge, main, state = self._bridge, self._main, self._bridge.state
+        judged = next((e for e in reversed(state.experiments.values()) if e.verdict is not None), None)
+        last = table_row(state, judged) if judged is not None else None
+        waiting, proposal, number = bridge.waiting, None, None
+        if waiting is not None and not main.is_unreadable:
+            number = waiting.number
+            lines = diffs.parse(run_files.read_diff(bridge.folder, number))
+            proposal = ProposalText(state.experiments[number].hypothesis, lines, not bridge.read_only)
+        size = self._app.size.width - TINY_MARGIN, self._app.size.height
+        main.show_tiny(tiny_lines(status, waiting, proposal, last, size), number)
 
     def show_loss(self) -> None:
         """Show the curve of the followed training with its latest figures."""

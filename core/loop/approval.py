@@ -85,10 +85,14 @@ class Approval:
             self.waiting = None
 
     def step(self) -> None:
-        """Approve proposals that need not wait. Of the others, start the countdown of one at a time."""
+        """Approve proposals that need not wait. Of the others, start the countdown of one at a time.
+
+        The first experiment of a run starts without waiting, so that the machine is not idle while the human reads.
+        """
         state = self._active.state
         for experiment in [e for e in state.open.values() if not e.approved]:
-            asking = state.approval == "ask" and self._attended() and experiment.retry_of is None
+            may_wait = experiment.retry_of is None and not self._is_first(experiment.number)
+            asking = may_wait and state.approval == "ask" and self._attended()
             if not asking:
                 self.answer(experiment.number, "auto")
             elif self.waiting is None or self.waiting.number != experiment.number:
@@ -101,6 +105,11 @@ class Approval:
                     self._active.record(ev.ApprovalChanged(mode="auto", by=f"{UNANSWERED} proposals without an answer"))
             if asking:
                 break
+
+    def _is_first(self, number: int) -> bool:
+        """Return whether no earlier experiment of the run was approved, or still can be."""
+        experiments = self._active.state.experiments.values()
+        return number == next(e.number for e in experiments if e.approved or e.verdict is None)
 
     def answer(self, number: int, by: ev.ApprovedBy) -> None:
         """Record that a proposal may be trained."""

@@ -20,9 +20,10 @@ from core.record.experiment import Experiment
 from core.record.state import State
 from core.verdicts import Verdict
 from tests.ollama_server import Script, serving
-from tests.product import Product, edit, harmless, until
+from tests.product import BETTER, Product, edit, harmless, until
 
-IDEAS = [edit("Idea 1: decay a little.", ("DECAY = 0.0 ", "DECAY = 0.01 ")), *map(harmless, range(2, 30))]
+# The first one starts without waiting, and the second one is the first that waits.
+IDEAS = [harmless(1), edit("Idea 2: decay a little.", ("DECAY = 0.0 ", "DECAY = 0.01 ")), *map(harmless, range(3, 30))]
 BUDGET = "1.5"  # too short to have a pace, so that no load of the machine disturbs it
 WAIT_S = 180.0
 
@@ -130,24 +131,25 @@ def start(desk: Desk, *more: str) -> None:
 @pytest.mark.timeout(900)
 def test_a_night_at_the_terminal(desk: Desk) -> None:
     start(desk)
+    assert desk.state.experiments[1].approved == "auto"
     desk.type("a")
-    desk.experiment(1, lambda e: e.approved == "human", "the first is approved")
-    desk.sees("#2 waits for you")
+    desk.experiment(2, lambda e: e.approved == "human", "the second is approved")
+    desk.sees("#3 waits for you")
     desk.type("S")
-    desk.sees("why skip #2?")
+    desk.sees("why skip #3?")
     desk.sees("countdown paused")
     desk.type("not [bold]this again", "Enter")
     desk.experiment(
-        2, lambda e: e.verdict is Verdict.SKIPPED and "not [bold]this again" in e.reason, "the second is skipped"
+        3, lambda e: e.verdict is Verdict.SKIPPED and "not [bold]this again" in e.reason, "the third is skipped"
     )
     desk.type("t")
     desk.sees("tell the agent")
-    desk.sees("#3 waits", "countdown paused")  # it was proposed while the prompt was open
+    desk.sees("#4 waits", "countdown paused")  # it was proposed while the prompt was open
     desk.type("try other heads", "Enter")
     desk.until(lambda: desk.state.hints == ["try other heads"], "the hint")
-    desk.sees("#3 waits for you")
+    desk.sees("#4 waits for you")
     desk.twice("u", "u again", lambda: desk.state.approval == "auto")
-    desk.experiment(3, lambda e: e.approved, "the waiting one goes on")
+    desk.experiment(4, lambda e: e.approved, "the waiting one goes on")
     desk.type("p")
     desk.until(lambda: desk.state.paused, "paused")
     desk.until(lambda: not desk.state.busy, "the one that had begun ends")
@@ -205,11 +207,11 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     desk.type("e")
     desk.sees("what does it try now?")
     desk.type("Far more decay.", "Enter")
-    desk.experiment(1, lambda e: e.revised and e.hypothesis.endswith("Far more decay."), "revised")
-    assert desk.state.experiments[1].agent.endswith(" + human")
-    desk.sees("#1 waits for you", "0.55")
+    desk.experiment(2, lambda e: e.revised and e.hypothesis.endswith("Far more decay."), "revised")
+    assert desk.state.experiments[2].agent.endswith(" + human")
+    desk.sees("#2 waits for you", "0.55")
     desk.type("a")
-    desk.experiment(1, lambda e: e.approved == "human", "approved")
+    desk.experiment(2, lambda e: e.approved == "human", "approved")
     desk.type("E")
     desk.sees("hypothesis of your experiment")
     desk.type("mine is better", "Enter")
@@ -227,19 +229,19 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     desk.until(lambda: "A new line." in (desk.product.root / "program.md").read_text(), "program.md is edited")
     desk.sees("A new line.")
     desk.twice("u", "u again", lambda: desk.state.approval == "auto")
-    desk.experiment(1, lambda e: e.verdict is not None, "the first is judged")
-    desk.type("G")
-    desk.sees("change · #1 ", "new, g shows them")
-    scores = len(desk.state.scores[desk.state.experiments[1].commit])
+    desk.experiment(2, lambda e: e.verdict is not None, "the second is judged")
+    desk.type("G", "k")
+    desk.sees("change · #2 ", "new, g shows them")
+    scores = len(desk.state.scores[desk.state.experiments[2].commit])
     desk.type("r")
-    desk.until(lambda: len(desk.state.scores[desk.state.experiments[1].commit]) > scores, "run again")
+    desk.until(lambda: len(desk.state.scores[desk.state.experiments[2].commit]) > scores, "run again")
     desk.type("o")
     desk.sees("Your verdict?")
     desk.type("r")
-    desk.experiment(1, lambda e: e.verdict is Verdict.INVALID and e.by == "human", "overruled")
+    desk.experiment(2, lambda e: e.verdict is Verdict.INVALID and e.by == "human", "overruled")
     desk.sees("by you")
     desk.type("y")
-    desk.sees("Copied the diff of #1")
+    desk.sees("Copied the diff of #2")
     assert "0.55" in "\n".join(desk.server.cmd("show-buffer").stdout)
     desk.type("Q")
     desk.sees("Stop the loop of r?")
@@ -284,7 +286,44 @@ def test_where_ollama_has_no_model_one_is_offered_before_the_app_opens(desk: Des
         (model,) = script.models
         assert desk.state.experiments[1].agent == f"ollama:{model}" and desk.state.approval == "ask"
         desk.type("a")
-        desk.experiment(1, lambda e: e.approved == "human", "the first is approved")
+        desk.experiment(2, lambda e: e.approved == "human", "the second is approved")
+
+
+@pytest.mark.timeout(900)
+def test_the_result_is_applied_exported_reported_and_compared_by_key(desk: Desk) -> None:
+    done = desk.product.run("--agent", desk.product.script(BETTER, harmless(2)), "--budget", BUDGET)
+    assert done.returncode == 0 and desk.state.kept == [1], done.stdout
+    desk.product.git("config", "user.name", "Ada")
+    desk.product.git("config", "user.email", "ada@example.org")
+    desk.shell("ar attach r")
+    desk.sees("8 summary", "a apply  h report  e export")
+    for key, words, command in (("a", "a again", "apply"), ("e", "e again", "export")):
+        desk.twice(key, words, lambda command=command: f"$ make {command}" in desk.shown())
+        desk.sees("enter goes back to the app")
+        desk.type("Enter")
+        desk.sees("8 summary", "a apply")
+    assert desk.product.git("log", "-1", "--format=%an") == "Ada"
+    assert "LR = 0.03" in (desk.product.root / "nanochat" / "train.py").read_text()
+    assert list((desk.product.logs / "r").rglob("model.safetensors"))
+    desk.type("h")
+    desk.sees("enter goes back to the app")
+    desk.type("Enter")
+    desk.sees("The report is ")
+    assert (desk.product.logs / "r" / "report.html").exists()
+    desk.type("Escape")
+    desk.sees("5 experiments")
+    desk.type("c")
+    desk.sees("comparing with #2")
+    desk.type("j")
+    desk.sees("change · #1 ")
+    desk.type("c")
+    desk.sees("comparison of #2 and #1")
+    desk.type("Escape")
+    desk.sees("5 experiments")
+    desk.type("8")
+    desk.sees("8 summary", "a apply")
+    desk.type("q")
+    desk.sees("has no loop")
 
 
 def test_without_a_terminal_it_is_headless_by_itself(product: Product) -> None:

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
 from core.machine.stats import Gpu, Machine
 from core.record import journal
@@ -309,82 +308,13 @@ def test_the_recorded_run_says_nothing_of_the_machine_it_was_made_on() -> None:
     assert "pytest-of" not in (HERE / "recorded" / "nov23" / journal.NAME).read_text()
 
 
-SNAPSHOT_SIZES = [(80, 24), (120, 40), (200, 50)]
-
-
-@pytest.mark.parametrize("look", ["dark", "light", "no-colour"])
-@pytest.mark.parametrize("size", SNAPSHOT_SIZES)
-def test_snapshots(
-    recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], look: str
-) -> None:  # type: ignore[no-untyped-def]
-    if look == "no-colour":
-        monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)  # the machine's figures are not the same twice
-    app = app_on(recorded)
-    app.bridge._slow_t = -2e9  # but program.md is read once
-    if look == "light":
-        app.theme = "textual-light"
-
-    async def ready(pilot: Pilot[str]) -> None:
-        await until(pilot, lambda: app.bridge.loaded)
-        app.query_one(MachinePane).show(
-            Machine(12.0, (10.0, 14.0), 9 << 30, 64 << 30, (Gpu("H", 80 << 30, 40 << 30, 98, 71, 344.0, 1980),))
-        )
-        await pilot.press("j")
-        await until(pilot, lambda: app.followed is not None and app.drawn_number == app.followed.number)
-        await pilot.pause(0.5)
-
-    assert snap_compare(app, terminal_size=size, run_before=ready)
-
-
-@pytest.mark.parametrize(
-    "keys_pressed",
-    [("j", "enter"), ("question_mark",), ("8",), ("G", "c", "g", "j", "c")],
-    ids=["detail", "help", "summary", "comparison"],
-)
-def test_snapshots_of_other_screens(
-    recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, keys_pressed: tuple[str, ...]
-) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)
-    app = app_on(recorded)
-
-    async def ready(pilot: Pilot[str]) -> None:
-        await until(pilot, lambda: app.bridge.loaded)
-        await pilot.press(*keys_pressed)
-        await until(pilot, lambda: app.followed is not None and app.drawn_number == app.followed.number)
-        await pilot.pause(0.5)
-
-    assert snap_compare(app, terminal_size=FULL, run_before=ready)
-
-
-@pytest.mark.parametrize(
-    ("size", "keys_pressed"),
-    [((80, 24), ("8",)), ((120, 36), ("G", "v", "g")), ((40, 10), ())],
-    ids=["summary", "curves", "tiny"],
-)
-def test_snapshots_of_sizes_of_their_own(
-    recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], keys_pressed: tuple[str, ...]
-) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)
-    app = app_on(recorded)
-
-    async def ready(pilot: Pilot[str]) -> None:
-        await until(pilot, lambda: app.bridge.loaded)
-        await pilot.press(*keys_pressed)
-        await pilot.pause(0.5)
-        app.clear_notifications()
-        await pilot.pause()
-
-    assert snap_compare(app, terminal_size=size, run_before=ready)
-
-
 async def test_the_tabs_fit_after_the_terminal_was_resized(recorded: Path) -> None:
     app = app_on(recorded)
     async with app.run_test(size=(72, 32)) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
-        for width, height in ((60, 20), (76, 24), (100, 30), (60, 16)):
+        for width, height in ((60, 20), (79, 24), (78, 24), (100, 30), (60, 16)):
             await pilot.resize_terminal(width, height)
             await pilot.pause()
             tabs = next(line for line in screen_text(app).splitlines() if " 5 experiments " in line and " 1" in line)
-            assert "7" in tabs, (width, tabs)
-            assert ("7 activity" in tabs) is (width >= 76)
+            assert "7" in tabs and (width < 79 or "6 progress" in tabs), (width, tabs)
+            assert ("7 activity" in tabs) is (width >= 79)

@@ -9,6 +9,7 @@ import pytest
 
 from core.record import journal
 from tests.tui.conftest import app_on, screen_text, until
+from tui.bridge import Bridge
 from tui.panes.experiments import ExperimentsPane
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -50,6 +51,17 @@ async def test_it_waits_for_the_journal_and_then_shows_all(
         assert app.focused is app.query_one(ExperimentsPane)
         assert "waiting for its journal" not in screen_text(app)
         assert "kept" in screen_text(app)
+
+
+async def test_the_load_is_known_at_the_third_tick(recorded: Path) -> None:
+    """The first tick reads the journal, and the second one begins to measure the load."""
+    bridge = Bridge(recorded, recorded / "program.md", lambda news: None)
+    for _ in range(3):
+        await bridge._read_changes()
+    assert bridge.machine.cpu_percent is not None
+    before = bridge.machine
+    await bridge._read_changes()
+    assert bridge.machine is before, "later ones are two seconds apart"
 
 
 async def test_who_types_when_the_journal_comes_types_on(recorded: Path, missing: Missing) -> None:

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from textual.widgets import OptionList
 
 from core.run import commands
 from tests.tui.conftest import app_on, screen_text, until
@@ -124,6 +125,18 @@ async def test_the_footer_has_one_line_with_the_keys_of_the_focused_pane(recorde
         await until(pilot, lambda: any(prompt.display for prompt in app.screen.query(Prompt)))
 
 
+@pytest.mark.parametrize("pane", "1234567")
+async def test_a_wide_footer_shows_the_most_important_keys_and_not_all(living: Living, pane: str) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=(240, 50)) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press(pane)
+        await until(pilot, lambda: app.key_context.pane == pane)
+        shown = str(app.screen.query_one(KeysLine).render())
+        assert len(shown.split("  ")) == keys.MOST_IN_FOOTER
+        assert shown.startswith("a approve  s skip  S skip, why  e revise  ? help  : all  q detach"), shown
+
+
 async def test_no_binding_is_swallowed_by_terminals_and_none_is_given_twice() -> None:
     taken = [word for key in keys.KEYS for word in key.keys.split(",")]
     assert len(taken) == len(set(taken))
@@ -149,6 +162,10 @@ async def test_the_palette_has_everything(recorded: Path) -> None:
         assert any("details" in title for title in titles) and "Theme" in titles
         await pilot.press("colon")
         await until(pilot, lambda: type(app.screen).__name__ == "CommandPalette")
+        found = app.screen.query_one(OptionList)
+        await until(pilot, lambda: found.option_count == len(titles))
+        listed = [str(option.prompt).splitlines()[0].strip() for option in found.options]
+        assert listed == titles, "in the order of the help, not of the alphabet"
 
 
 def test_every_key_has_an_action_and_every_pane_a_digit() -> None:

@@ -178,6 +178,7 @@ class RunApp(FrugalApp):
             has_hints=bool(state.said),
             has_proposed_limits=bool(state.charter and state.charter.proposed),
             tiny=self.main.is_tiny,
+            unreadable=self.main.is_unreadable,
             marked=self.selection.marked,
             pane=self.main.pane_number,
             typing=self._has_prompt,

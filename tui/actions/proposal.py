@@ -88,6 +88,8 @@ class ProposalActions(EditingActions):
             if self.detailed_number != number:
                 self.show_note(keys.ANOTHER_WAITS)
             return self.detailed_number == number
+        if self.main.is_tiny:
+            return self.main.tiny_proposal == number
         change = self.main.query_one(ChangePane)
         is_selected = self.followed is not None and self.followed.number == number
         if is_selected and number == self.drawn_number and (change.display or self.query_one(ExperimentsPane).display):

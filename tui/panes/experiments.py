@@ -61,7 +61,7 @@ class ExperimentsPane(LazyTable):
         self._experiments: dict[int, Row] = {}
         self._choice = table.Choice()
         self._order: list[int] = []  # numbers of the experiments that the choice shows
-        self._shown_columns: tuple[str, ...] = ()  # empty before the first rows
+        self._shown_columns: dict[str, int] = {}  # their widths; empty before the first rows
         self._new_count = 0  # experiments added while the cursor was elsewhere
         self._led_away = False  # it stopped following because of sorting or filtering, not by a movement of the user
         self._reported: int | None = None  # the number in the last `Selected`
@@ -114,7 +114,7 @@ class ExperimentsPane(LazyTable):
         selected = self.followed if self.following and self._choice.shows_all else None
         if not (self.following or to_top):
             selected = self.selected
-        self._shown_columns = table.fitting_columns(self.line_width)
+        self._shown_columns = table.fitting_columns(self.line_width, self.app.size.width)
         self._order = self._choice.order(self._experiments.values())
         self.replace_lines(table.heading(self._shown_columns, self._choice), self._order, selected)
 
@@ -153,7 +153,7 @@ class ExperimentsPane(LazyTable):
         set_border_text(self, title, f"{self._new_count} new, {key} shows them" if self._new_count else "")
 
     def on_resize(self, event: events.Resize) -> None:
-        if self._shown_columns and self._shown_columns != table.fitting_columns(self.line_width):
+        if self._shown_columns and self._shown_columns != table.fitting_columns(self.line_width, self.app.size.width):
             self.rebuild()
         elif self._shown_columns:
             self.fit_width()

@@ -14,14 +14,14 @@ from textual.geometry import Size
 from core.machine.stats import Machine
 from core.record.live import Slot
 from tui.textual_internals import Static
-from tui.view.machine import load_graph, machine_lines, machine_load, node_lines
+from tui.view.machine import Reading, graphs, machine_lines, node_lines
 from tui.widgets.pane import Pane
 
-HISTORY = 400  # readings of the load that are kept
+HISTORY = 400  # readings that are kept
 
 
 class MachinePane(Pane):
-    """A line for each busy node of a cluster, two for each GPU, then the CPU, the memory and the trainer. Then the load over time."""
+    """A line for each busy node of a cluster, two for each GPU, then the CPU, the memory and the trainer. Then graphs over time."""
 
     NUMBER: ClassVar[int] = 4
     NAME: ClassVar[str] = "machine"
@@ -29,7 +29,7 @@ class MachinePane(Pane):
     def __init__(self) -> None:
         super().__init__()
         self._line_count = -1
-        self._loads: deque[float] = deque(maxlen=HISTORY)  # percent, the newest last
+        self._readings: deque[Reading] = deque(maxlen=HISTORY)  # the newest last
         self._machine = Machine()
         self._slots: tuple[Slot, ...] = ()
         self._room = Size(0, 0)  # that it is drawn for
@@ -41,8 +41,7 @@ class MachinePane(Pane):
         """Show the figures of this machine, and of those of a cluster on which jobs run."""
         self._machine, self._slots = machine, tuple(slots)
         self.set_title("GPU" if machine.gpus else "CPU")
-        if (load := machine_load(machine)) is not None:
-            self._loads.append(load)
+        self._readings.append(Reading.of(machine))
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -52,6 +51,6 @@ class MachinePane(Pane):
     def _draw(self) -> None:
         lines = [*node_lines(self._slots), *machine_lines(self._machine)]
         room = self._room = self.scrollable_content_region.size
-        lines += load_graph(self._loads, room.width, room.height - len(lines))
+        lines += graphs(self._readings, room.width, room.height - len(lines))
         self.query_one("#figures", Static).update(Content("\n").join(lines), layout=len(lines) != self._line_count)
         self._line_count = len(lines)

@@ -1,4 +1,4 @@
-"""The night pane: a dot for each experiment, and a staircase for the best so far."""
+"""The pane of the run's progress: a dot for each experiment, and a staircase for the best so far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NightPane(Pane):
     """A plot of all experiments of the run."""
 
     NUMBER: ClassVar[int] = 6
-    NAME: ClassVar[str] = "the night"
+    NAME: ClassVar[str] = "progress"
 
     def compose(self) -> ComposeResult:
         yield NightPlot(id="dots")
@@ -26,5 +26,5 @@ class NightPane(Pane):
         if not night.stairs:
             return
         first, last = night.stairs[0][1], night.stairs[-1][1]
-        self.set_title("the night", f"{words.bpb(first)} → {words.bpb(last)}" if last != first else "")
+        self.set_title(self.NAME, f"{words.bpb(first)} → {words.bpb(last)}" if last != first else "")
         self.query_one(NightPlot).show_night(night)

@@ -31,7 +31,8 @@ ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
     ),
     Entry(
         "machine",
-        "Each GPU's load, memory, temperature, power and clock, the CPU's cores and the memory, and the load over time.",
+        "Each GPU's load, memory, temperature, power and clock, the CPU's cores and the memory. Below, as far as there is room, the load, the "
+        "memory and the temperature over time; of several GPUs the mean load, all memory and the hottest one.",
         MachinePane,
     ),
     Entry(

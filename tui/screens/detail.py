@@ -16,17 +16,19 @@ from textual.screen import Screen
 from core.record.experiment import Experiment
 from core.record.state import State
 from tui import run_files
+from tui.system import colours
 from tui.textual_internals import Static
 from tui.view import diffs, words
-from tui.view.curves import Curve, thin
-from tui.view.detail import experiment_facts, loss_caption, output_and_files
+from tui.view.detail import experiment_facts, loss_legend, output_and_files
 from tui.widgets.diff_text import DiffText
 from tui.widgets.footer import KeysLine
+from tui.widgets.loss_plot import Line, draw_losses
 from tui.widgets.pane import SCROLL_KEYS, Pane
 from tui.widgets.plot import Plot
 from tui.widgets.prompt import Prompt
 
 REFRESH_S = 2.0
+END_S = 3.0  # how long a note says that there is no older or newer experiment
 OUTPUT = 4000  # last characters of the trainer's output that are shown
 MOST_FILES = 12  # file names that are listed
 
@@ -78,8 +80,8 @@ class DetailScreen(Screen[int]):
     def compose(self) -> ComposeResult:
         with Body():
             yield Static(id="facts")
+            yield Static(id="legend")
             yield Plot(id="against")
-            yield Static(id="caption")
             yield DiffText(id="detail-diff")
             yield Static(id="more")
         yield Prompt()
@@ -115,7 +117,10 @@ class DetailScreen(Screen[int]):
 
     def _walk(self, step: int) -> None:
         index = self._numbers.index(self.number) + step
-        self.number = self._numbers[min(len(self._numbers) - 1, max(0, index))]
+        if not 0 <= index < len(self._numbers):
+            self.notify(f"There is no {'older' if step > 0 else 'newer'} experiment in the table.", timeout=END_S)
+            return
+        self.number = self._numbers[index]
         self.show()
         self.query_one(Body).scroll_home(animate=False)
         self.post_message(self.Walked())
@@ -130,24 +135,26 @@ class DetailScreen(Screen[int]):
         verdict = words.verdict(experiment, self._run.pid is not None)
         width = body.scrollable_content_region.width
         self.query_one("#facts", Static).update(experiment_facts(state, experiment, verdict, width))
-        curve = run_files.read_curve(run_files.metrics_path(state, folder, experiment.commit))
-        parents = run_files.read_curve(run_files.metrics_path(state, folder, experiment.parent))
-        plot = self.query_one(Plot)
-        plot.display = bool(curve.loss)
-        plot.show(lambda plot: _draw(plot, curve, parents))
-        self.query_one("#caption", Static).update(Content("\n").join(loss_caption(curve, parents)))
+        self._show_curves(experiment)
         diff = self.query_one(DiffText)
         diff.show(diffs.parse(run_files.read_diff(folder, self.number)), width)
         body.set_title(f"#{self.number} {verdict}", diff.notes)
         self.query_one("#more", Static).update(Content("\n").join(_output(folder, experiment, width)))
 
-
-def _draw(plot: Plot, curve: Curve, parents: Curve) -> None:
-    for line, tone in ((parents, "foreground-darken-3"), (curve, "accent")):
-        xs, ys = thin(line.progress, line.smooth(), max(8, plot.size.width * 2))
-        if xs:
-            plot.line(xs, ys, tone, "·" if line is parents else "")
-    plot.range_x(0.0, 1.0)
+    def _show_curves(self, experiment: Experiment) -> None:
+        """Draw the loss curves of an experiment and its parent with a legend, if the experiment has one."""
+        state, folder = self._run.state, self._run.folder
+        curve, parents = (
+            run_files.read_curve(run_files.metrics_path(state, folder, commit))
+            for commit in (experiment.commit, experiment.parent)
+        )
+        marker = "" if colours.tell_curves_apart(self.app) else "·"
+        lines = (Line(parents, "primary", marker), Line(curve, "accent"))
+        plot = self.query_one(Plot)
+        plot.display = bool(curve.loss)
+        plot.show(lambda plot: draw_losses(plot, lines))
+        legend = loss_legend((f"#{experiment.number}", curve), ("parent", parents), f"━{marker or '━'}")
+        self.query_one("#legend", Static).update(legend)
 
 
 def _output(folder: Path, experiment: Experiment, width: int) -> list[Content]:

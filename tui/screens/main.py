@@ -12,11 +12,11 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tui.textual_internals import QuietScreen, Static
-from tui.view.layout import LAYOUTS, LEAST, fitting_layout
+from tui.view.layout import LAYOUTS, LEAST, LEAST_ANSWER, fitting_layout
 from tui.widgets.pane import Numbered
 
 ONE_LINE = 120  # columns from which the status fits into one line
-FULL_NAMES = 76  # columns from which the tabs show the names of all panes
+FULL_NAMES = 79  # columns from which the tabs show the names of all panes
 
 
 class MainScreen(QuietScreen):
@@ -35,6 +35,8 @@ class MainScreen(QuietScreen):
         self._layout, self._width = LAYOUTS[0], LAYOUTS[0].least[0]
         self.is_narrow = False  # the status needs two lines
         self.is_zoomed = False
+        self.is_unreadable = False  # the terminal is too small even for the text of a proposal
+        self.tiny_proposal: int | None = None  # the proposal whose text a tiny terminal shows
 
     @property
     def is_small(self) -> bool:
@@ -43,7 +45,7 @@ class MainScreen(QuietScreen):
 
     @property
     def is_tiny(self) -> bool:
-        """Whether the terminal is too small for the app."""
+        """Whether the terminal is too small for the panes."""
         return self.has_class("-tiny")
 
     def fit_terminal(self, width: int, height: int) -> None:
@@ -52,10 +54,17 @@ class MainScreen(QuietScreen):
         self.is_narrow = width < ONE_LINE or self._layout.shows_one
         self.set_class(not self._layout.shows_all, "-tabs")
         self.set_class(width < LEAST[0] or height < LEAST[1], "-tiny")
+        self.is_unreadable = width < LEAST_ANSWER[0] or height < LEAST_ANSWER[1]
 
-    def show_tiny(self, lines: Sequence[Content]) -> None:
-        """Show the status in a terminal that is too small for the panes. Longer lines are cut off."""
+    def show_tiny(self, lines: Sequence[Content], proposal: int | None) -> None:
+        """Show the status in a terminal that is too small for the panes. Longer lines are cut off.
+
+        Args:
+            lines: The lines.
+            proposal: The number of the waiting proposal whose text is among them, or None.
+        """
         self.query_one("#tiny", Static).update(Content("\n").join(lines))
+        self.tiny_proposal = proposal
 
     def show_panes(self, current: Widget) -> None:
         """Show the panes for the first time. `current` is the pane to show if only one fits."""
@@ -112,7 +121,7 @@ class MainScreen(QuietScreen):
         tabs = []
         for pane in self._pane_types:
             is_current = self._current is not None and isinstance(self._current, cast(type, pane))
-            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md').removeprefix('the ')}"
+            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md')}"
             if self._width < FULL_NAMES and not is_current:
                 name = str(pane.NUMBER)
             tabs.append(f"[reverse] {name} [/reverse]" if is_current else f" {name} ")

@@ -46,13 +46,21 @@ def experiment_facts(state: State, experiment: Experiment, verdict: str, width: 
     return Content("\n").join(rows)
 
 
-def loss_caption(curve: Curve, parents: Curve) -> list[Content]:
-    """Return the lines below the plot of the loss; an empty list without a plot."""
-    if not curve.loss:
-        return []
-    theirs = parents.at(1.0)
-    end = f"loss {curve.smooth()[-1]:.3f}" + (f", the parent's {theirs:.3f}" if theirs is not None else "")
-    return [Content.styled(f"{end} (smoothed; the parent's curve is dotted)", "$foreground 60%"), Content("")]
+def loss_legend(own: tuple[str, Curve], parents: tuple[str, Curve], marks: str) -> Content:
+    """Return the line above the plot of the loss, after an empty one; nothing if the experiment has no curve.
+
+    Args:
+        own: The name and the curve of the experiment.
+        parents: Those of its parent.
+        marks: How the two curves are drawn.
+    """
+    if not own[1].loss:
+        return Content("")
+    parts: list[Content] = []
+    for (name, curve), mark, tone in zip((own, parents), marks, ("$accent", "$primary"), strict=True):
+        if curve.loss:
+            parts.append(Content.assemble((f"{mark} ", tone), f"{name} {curve.smooth()[-1]:.3f}   "))
+    return Content.assemble("\n", *parts, ("smoothed loss, nats per token", "$foreground 60%"))
 
 
 def output_and_files(experiment: Experiment, output: str, files: str, width: int) -> list[Content]:

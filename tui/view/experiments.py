@@ -63,10 +63,17 @@ def _tone(experiment: Experiment, alive: bool) -> str:
     """Return the tone of an experiment's verdict and change: a clear loss is bad, and what is within the noise recedes."""
     verdict = experiment.verdict
     if verdict is None:
-        return "accent" if alive else ""
+        return _open_tone(experiment) if alive else ""
     if verdict is Verdict.DISCARD and experiment.gain is not None and experiment.by != "human":
         return "text-error" if experiment.gain < 0 and not experiment.within_noise else "text-muted"
     return verdict.tone
+
+
+def _open_tone(experiment: Experiment) -> str:
+    """Return the tone of an experiment without a verdict: one that waits for an answer has that of the other panes."""
+    if experiment.launched:
+        return "text-primary"  # in the default theme the accent is the colour of what waits
+    return "text-muted" if experiment.approved or experiment.is_pending_retry else "warning"
 
 
 def outdated_warning(state: State, experiment: Experiment) -> str:

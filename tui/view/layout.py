@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-LEAST = (60, 16)  # least columns and rows for the app
+LEAST = (60, 16)  # least columns and rows for the panes
+LEAST_ANSWER = (40, 10)  # least columns and rows in which a proposal can be read and answered
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Layout:
 
 
 LAYOUTS = (
+    Layout(  # the machine has room for graphs
+        (120, 42), "3fr 6fr 3fr", "2fr 2fr 3fr 6",
+        {"program": (1, 2), "change": (1, 2), "loss": (1, 1), "machine": (1, 1), "experiments": (2, 1), "night": (1, 1),
+         "activity": (3, 1)},
+    ),
     Layout(
         (120, 36), "3fr 6fr 3fr", "1fr 7 1fr 6",
         {"program": (1, 2), "change": (1, 2), "loss": (1, 1), "machine": (1, 1), "experiments": (2, 1), "night": (1, 1),
@@ -69,8 +75,8 @@ LAYOUTS = (
         {"program": "change"},
     ),
     Layout(
-        (96, 26), "5fr 3fr", "1fr 1fr 5",
-        {"change": (1, 1), "loss": (1, 1), "experiments": (1, 1), "night": (1, 1), "activity": (2, 1)},
+        (96, 26), "3fr 2fr", "1fr 1fr 7",
+        {"change": (1, 1), "loss": (1, 1), "experiments": (2, 1), "night": (1, 1), "activity": (1, 1)},
         {"program": "change", "machine": "loss"},
     ),
     Layout(

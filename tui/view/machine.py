@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from textual.content import Content
 
@@ -11,8 +12,9 @@ from core.machine.stats import Gpu, Machine
 from core.record.live import Load, Slot
 from tui.view import words
 
-TALLEST = 8  # rows of the graph of the load
-MEDIUM, HIGH = 0.5, 0.85  # shares of full load from which rows of the graph have another colour
+TALLEST, SHORT, SHORTEST = 12, 3, 2  # rows of a graph with its scale: at most, beside others, and of a single one
+TEMPERATURES = (20, 100)  # degrees Celsius at the lower and upper edge of the graph
+MEDIUM, HIGH = 0.5, 0.85  # shares of the scale from which rows of a graph have another colour
 NODE_NAME = 12  # characters of a node's name
 MOST_CORES = 12  # blocks of the CPU's cores that fit into a narrow pane
 
@@ -66,25 +68,82 @@ def _together(loads: Sequence[Load]) -> Load:
     )
 
 
-def machine_load(machine: Machine) -> float | None:
-    """Return the load of the first GPU in percent, or that of the CPU without a GPU; None if it cannot be read."""
-    if machine.gpus:
-        return machine.gpus[0].utilisation
-    return machine.cpu_percent
+class Reading(NamedTuple):
+    """What the graphs show of one moment. None: it cannot be read.
+
+    Attributes:
+        load: Percent, the mean of all GPUs, or that of the CPU without a GPU.
+        memory: Bytes, of all GPUs together, or the memory of the machine without a GPU.
+        memory_total: Bytes.
+        temperature: Degrees Celsius of the hottest GPU.
+    """
+
+    load: float | None
+    memory: int | None
+    memory_total: int | None
+    temperature: int | None
+
+    @classmethod
+    def of(cls, machine: Machine) -> Reading:
+        """Return the reading of a machine."""
+        if not machine.gpus:
+            return cls(machine.cpu_percent, machine.memory_used, machine.memory_total, None)
+        loads = [gpu.utilisation for gpu in machine.gpus if gpu.utilisation is not None]
+        known = [(gpu.memory_used, gpu.memory_total) for gpu in machine.gpus if gpu.memory_used is not None]
+        return cls(
+            load=sum(loads) / len(loads) if loads else None,
+            memory=sum(used for used, _ in known) if known else None,
+            memory_total=sum(total or 0 for _, total in known) if known else None,
+            temperature=max((gpu.temperature for gpu in machine.gpus if gpu.temperature is not None), default=None),
+        )
 
 
-def load_graph(loads: Iterable[float], width: int, height: int) -> list[Content]:
-    """Return the load over time as rows of blocks, the newest at the right; [] if fewer than two rows fit."""
-    height = min(height, TALLEST)
-    newest = list(loads)[-width:] if width > 0 else []
-    if height < 2 or not newest:
-        return []
-    eighths = [round(min(100.0, max(0.0, load)) / 100 * height * 8) for load in newest]
+def graphs(readings: Iterable[Reading], width: int, height: int) -> list[Content]:
+    """Return graphs of the load, the memory and the temperature over time, each below its scale, the newest at the right.
+
+    Args:
+        readings: The readings, the newest last.
+        width: Columns, one for each reading.
+        height: Rows for all graphs. Where not all fit, the first ones are shown; [] if none fits.
+    """
+    newest = list(readings)[-width:] if width > 0 else []
+    drawn = [(name, shares) for name, shares in _histories(newest) if any(share is not None for share in shares)]
+    count = min(len(drawn), max(height // SHORT, height >= SHORTEST))
+    rows: list[Content] = []
+    for index, (name, shares) in enumerate(drawn[:count]):
+        tall = min(TALLEST, height // count + (index < height % count)) - 1
+        rows += [Content.styled(name[:width], "$foreground 60%"), *_graph(shares, width, tall)]
+    return rows
+
+
+def _histories(readings: Sequence[Reading]) -> list[tuple[str, list[float | None]]]:
+    """Return the name of each graph with its scale, and its values as shares of the scale."""
+    total = max((reading.memory_total or 0 for reading in readings), default=0)
+    coldest, hottest = TEMPERATURES
+    loads = [reading.load for reading in readings]
+    memories = [reading.memory for reading in readings]
+    temperatures = [reading.temperature for reading in readings]
+    return [
+        ("load 0–100%", [None if value is None else value / 100 for value in loads]),
+        (
+            f"memory 0–{total / 1e9:.0f} GB",
+            [value / total if value is not None and total else None for value in memories],
+        ),
+        (
+            f"temperature {coldest}–{hottest}°C",
+            [None if value is None else (value - coldest) / (hottest - coldest) for value in temperatures],
+        ),
+    ]
+
+
+def _graph(shares: Sequence[float | None], width: int, height: int) -> list[Content]:
+    """Return shares over time as rows of blocks, coloured by their height. Nothing is drawn for None."""
+    eighths = [0 if share is None else round(min(1.0, max(0.0, share)) * height * 8) for share in shares]
     rows = []
     for row in reversed(range(height)):
         blocks = "".join(" ▁▂▃▄▅▆▇█"[min(8, max(0, value - 8 * row))] for value in eighths)
-        share = (row + 0.5) / height
-        tone = "$text-error" if share > HIGH else "$warning" if share > MEDIUM else "$success"
+        level = (row + 0.5) / height
+        tone = "$text-error" if level > HIGH else "$warning" if level > MEDIUM else "$success"
         rows.append(Content.styled(blocks.rjust(width), tone))
     return rows
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from core.reporting import phrases
 from core.verdicts import Group, Verdict
 from tui.view import words
 from tui.view.experiments import Row
@@ -53,7 +54,10 @@ COLUMNS = {  # title -> width, including a gap to the next column; 0: the rest o
 }  # fmt: skip
 RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")  # columns that are aligned to the right
 ALWAYS = ("#", "verdict", "val_bpb", "change", "hypothesis")
-OPTIONAL = ("tok/s", "mem", "±lines", "agent", "time")  # shown if there is room, by this priority
+OPTIONAL = ("±lines", "agent", "time", "tok/s", "mem")  # shown if there is room, by this priority
+OF_WIDE_TERMINALS, WIDE = ("tok/s", "mem"), 160  # columns of the table that need a terminal of at least so many columns
+NARROW, ROOMY = 64, 90  # columns of a line, below which val_bpb is left out, and from which the longest verdict fits
+LONGEST_VERDICT = 18  # width of its column, with the gap, for "discarded, by you"
 SORTS = (  # the first order of a column; the header of the column and its key choose it
     Sort("#", "newest first", "oldest first", lambda row: row.number, True),
     Sort("verdict", "kept first, then best first", "no score first, kept last", _kept_first),
@@ -152,20 +156,27 @@ class Choice:
         return [row.number for row in sorted(filter(self.accepts, rows), key=self.sort_key, reverse=self.largest_first)]
 
 
-def fitting_columns(width: int) -> tuple[str, ...]:
-    """Return the columns that fit into a table of this width, in order."""
-    names = set(ALWAYS)
+def fitting_columns(width: int, terminal: int) -> dict[str, int]:
+    """Return the columns of a table and their widths, in order.
+
+    Args:
+        width: Columns of a line of the table.
+        terminal: Columns of the terminal.
+    """
+    widths = COLUMNS | {"verdict": LONGEST_VERDICT if width >= ROOMY else COLUMNS["verdict"]}
+    names = {name for name in ALWAYS if width >= NARROW or name != "val_bpb"}
     for name in OPTIONAL:
-        if width - sum(COLUMNS[each] for each in (*names, name)) >= LEAST:
+        is_useful = terminal >= WIDE or name not in OF_WIDE_TERMINALS
+        if is_useful and width - sum(widths[each] for each in (*names, name)) >= LEAST:
             names.add(name)
-    return tuple(name for name in COLUMNS if name in names)
+    return {name: columns for name, columns in widths.items() if name in names}
 
 
-def heading(columns: Sequence[str], choice: Choice) -> Text:
+def heading(columns: Mapping[str, int], choice: Choice) -> Text:
     """Return the titles of the columns as one line, with an arrow beside the one that the table is sorted by."""
     line, arrow, start = "", DOWN if choice.largest_first else UP, 0
-    for name in columns:
-        cell = _cell(name, name)[0]
+    for name, width in columns.items():
+        cell = _cell(name, width, name)[0]
         if name == choice.sort:  # in the gap beside the title, so that no column needs to be wider
             start = len(line) + cell.index(name) - 1 if name in RIGHT else len(line) + len(name)
         line += cell
@@ -175,22 +186,22 @@ def heading(columns: Sequence[str], choice: Choice) -> Text:
     )
 
 
-def column_at(columns: Iterable[str], x: int) -> str | None:
+def column_at(columns: Mapping[str, int], x: int) -> str | None:
     """Return the column at a position of a line, counted from 0; None if there is none."""
     start = 0
-    for name in columns:
-        start += COLUMNS[name]
-        if 0 <= x < start or not COLUMNS[name]:
+    for name, width in columns.items():
+        start += width
+        if 0 <= x < start or not width:
             return name
     return None
 
 
-def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str], *, marked: bool = False) -> Text:
+def row_text(row: Row, columns: Mapping[str, int], colour: Callable[[str], str], *, marked: bool = False) -> Text:
     """Return an experiment as one line. `colour` returns the style of a tone in the current theme."""
     dim = colour("text-muted")
     cells = {
         "#": _number(row, colour("accent"), marked),
-        "verdict": (row.verdict, colour(row.tone)),
+        "verdict": (_verdict(row.verdict, columns["verdict"]), colour(row.tone)),
         "val_bpb": (words.bpb(row.val_bpb), ""),
         "change": (words.change(row.change), colour(row.tone) if row.change is not None else dim),
         "mem": (words.memory(row.memory), dim),
@@ -200,7 +211,7 @@ def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str], *, 
         "time": (words.duration(row.seconds) if row.seconds else words.MISSING, dim),
         "hypothesis": (row.hypothesis, ""),
     }
-    return _joined([_cell(name, *cells[name]) for name in columns])
+    return _joined([_cell(name, width, *cells[name]) for name, width in columns.items()])
 
 
 def number_of(line: Text) -> int:
@@ -215,9 +226,14 @@ def _number(row: Row, accent: str, marked: bool) -> tuple[str, str]:
     return (text if fits else str(row.number), f"bold {accent}" if marked or row.reruns else "")
 
 
-def _cell(name: str, text: str, style: str = "") -> tuple[str, str]:
+def _verdict(text: str, width: int) -> str:
+    """Return a verdict, in fewer letters if a human gave it and the column is too narrow."""
+    return text if len(text) < width else text.replace(phrases.BY_YOU, ", you")
+
+
+def _cell(name: str, width: int, text: str, style: str = "") -> tuple[str, str]:
     """Return a text padded or truncated to the width of its column, and its style. The last column has no fixed width."""
-    width = COLUMNS[name] - 1
+    width -= 1
     if width < 0:
         return text, style
     if cell_len(text) > width:

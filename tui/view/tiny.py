@@ -2,57 +2,111 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from textual.content import Content
 
 from core.record.live import Waiting
 from tui.view import words
+from tui.view.diffs import SIGN_STYLES, Line
 from tui.view.experiments import Row
+from tui.view.layout import LEAST
 from tui.view.status import Status
 
 BAR = 10  # columns of the progress
+HYPOTHESIS_LINES = 3
+ANSWERS = "[@click=app.approve]a[/] approve  [@click=app.skip]s[/] skip"
 
 
-def tiny_lines(status: Status, waiting: Waiting | None, last: Row | None, needs: tuple[int, int]) -> list[Content]:
+class ProposalText(NamedTuple):
+    """The text of the proposal that waits: its hypothesis, the lines of its change, and whether this app may answer it."""
+
+    hypothesis: str
+    change: Sequence[Line]
+    may_answer: bool
+
+
+def tiny_lines(
+    status: Status, waiting: Waiting | None, proposal: ProposalText | None, last: Row | None, size: tuple[int, int]
+) -> list[Content]:
     """Return the lines, most important first, as a small terminal shows only the first ones.
 
     Args:
         status: The status.
         waiting: The proposal that waits for an answer, or None.
+        proposal: Its text; None if the terminal is too small for it.
         last: The last experiment with a verdict, or None.
-        needs: Columns and rows from which the panes are shown.
+        size: Columns and rows for the lines.
     """
-    doing = Content.assemble((status.run, "bold $accent"), " ", (status.doing, "bold"))
-    lines = [doing]
+    lines = _progress(status)
+    rest = _result(status)
+    if waiting is None:
+        rest += [_last(last)] if last is not None else []
+    rest += [
+        Content(f"{'●' if status.alive else '○'} {status.alarm or ('alive' if status.alive else status.doing)}"),
+        _keys(),
+    ]
+    if waiting is not None:
+        stands = "waits, countdown paused" if waiting.held else f"is approved in {words.clock(waiting.left_s)}"
+        lines.append(Content.styled(f"#{waiting.number} {stands}", "bold $warning"))
+        if proposal is None:
+            lines.append(Content.styled("enlarge the terminal to answer", "$warning"))
+        else:
+            lines += _question(proposal, size[0], size[1] - len(lines) - len(rest))
+    return lines + rest
+
+
+def first_lines(run: str) -> list[Content]:
+    """Return the lines until the journal is read."""
+    return [Content.assemble((words.sanitize_line(run, 60), "bold $accent"), " waits for its journal"), _keys()]
+
+
+def _progress(status: Status) -> list[Content]:
+    """Return what the loop does, and a bar while something trains."""
+    lines = [Content.assemble((status.run, "bold $accent"), " ", (status.doing, "bold"))]
     if status.progress is not None:
         full, rest = words.bar(status.progress, BAR)
         left = f"  {words.clock(status.left_s)} left" if status.left_s is not None else ""
         lines.append(Content.assemble((full, "$accent"), (rest, "$foreground 25%"), f" {status.progress:.0%}{left}"))
-    if waiting is not None:
-        stands = "waits, countdown paused" if waiting.held else f"is approved in {words.clock(waiting.left_s)}"
-        lines.append(Content.styled(f"#{waiting.number} {stands}", "bold $warning"))
-        lines.append(Content.styled("enlarge the terminal to answer", "$warning"))
+    return lines
+
+
+def _result(status: Status) -> list[Content]:
+    """Return the result of the run so far, and that of its final check."""
     found = status.gain
     best = Content.assemble("best " if status.kept else "start ", (words.bpb(found.best if found else None), "bold"))
     if found is not None and status.kept:
         best += Content.styled(f" {words.change(found.change)}", "$success")
-    lines.append(best + Content(f"  {status.kept}/{status.tried} kept"))
+    lines = [best + Content(f"  {status.kept}/{status.tried} kept")]
     if status.checked is not None:
         tone = "$success" if status.checked.holds else "$warning"
         lines.append(Content.styled(f"afresh {words.change(status.checked.change)} ± {status.checked.error:.4f}", tone))
-    if last is not None:
-        change = f" {words.change(last.change)}" if last.change is not None else ""
-        tone = f"${last.tone}" if last.tone else ""
-        lines.append(Content.assemble(f"#{last.number} ", (f"{last.verdict}{change}", tone), f" {last.hypothesis}"))
-    sign = "●" if status.alive else "○"
-    lines.append(Content(f"{sign} {status.alarm or ('alive' if status.alive else status.doing)}"))
-    lines.append(_keys(needs))
     return lines
 
 
-def first_lines(run: str, needs: tuple[int, int]) -> list[Content]:
-    """Return the lines until the journal is read."""
-    return [Content.assemble((words.sanitize_line(run, 60), "bold $accent"), " waits for its journal"), _keys(needs)]
+def _last(row: Row) -> Content:
+    change = f" {words.change(row.change)}" if row.change is not None else ""
+    return Content.assemble(
+        f"#{row.number} ", (f"{row.verdict}{change}", f"${row.tone}" if row.tone else ""), f" {row.hypothesis}"
+    )
 
 
-def _keys(needs: tuple[int, int]) -> Content:
-    return Content.styled(f"panes from {needs[0]}x{needs[1]} · q closes the app", "$foreground 60%")
+def _question(proposal: ProposalText, width: int, height: int) -> list[Content]:
+    """Return the hypothesis, as many changed lines as fit into `height` rows, and the keys that answer."""
+    hypothesis = textwrap.wrap(
+        words.sanitize_line(proposal.hypothesis, 1000), max(20, width), max_lines=HYPOTHESIS_LINES, placeholder=" …"
+    )
+    changed = [line for line in proposal.change if line.sign in "+-"]
+    room = max(0, height - len(hypothesis) - proposal.may_answer)
+    room = room if len(changed) <= room else max(0, room - 1)  # a row says how many lines are missing
+    lines = [Content.styled(line, "bold") for line in hypothesis]
+    lines += [Content.assemble((f"{line.sign} ", SIGN_STYLES[line.sign]), line.text.strip()) for line in changed[:room]]
+    if len(changed) > room:
+        lines.append(Content.styled(f"… and {len(changed) - room} more", "$foreground 60%"))
+    return [*lines, Content.from_markup(ANSWERS)] if proposal.may_answer else lines
+
+
+def _keys() -> Content:
+    return Content.styled(f"panes from {LEAST[0]}x{LEAST[1]} · q closes the app", "$foreground 60%")

@@ -26,13 +26,13 @@ class KeysLine(Static):
         self._shown = ""
 
     def show(self, context: KeyContext) -> None:
-        """Show as many valid keys as fit, below a notice if there is one."""
+        """Show the most important valid keys, as many as fit, below a notice if there is one."""
         valid = keys.valid_keys(context)
         entries = [*TYPING] if context.typing else [*self._own_keys]
         entries += [(keys.display(key), f"app.{key.action}", keys.label(key, context)) for key in valid]
         room = width = self.app.size.width - 2
         shown: list[str] = []
-        for key, action, name in entries:
+        for key, action, name in entries[: keys.MOST_IN_FOOTER]:
             room -= len(f"{key} {name}") + (2 if shown else 0)
             if room < 0:
                 break

@@ -14,6 +14,7 @@ from core.model import Limits
 from core.record import events as ev
 from core.run import commands
 from core.run.active import ActiveRun
+from core.verdicts import Verdict
 from tests.core.run.test_active import active
 from tests.core.run.test_notify import proposed
 
@@ -21,13 +22,15 @@ __all__ = ["active"]
 
 
 class Desk:
-    """An approval that is told what an app tells the loop."""
+    """An approval that is told what an app tells the loop. The first experiment of its run has begun."""
 
     def __init__(self, active: ActiveRun) -> None:
         active.record(ev.ApprovalChanged(mode="ask"))
         self.active = active
         self.approval = Approval(active, lambda: True, 10.0)
         self._control = Control(active, self.approval, cast(Slots, None), Ending(Limits()), "listed")
+        active.record(proposed(1))
+        self.approval.step()
 
     def propose(self, number: int) -> Waiting:
         self.active.record(replace(proposed(number), parent=self.active.state.incumbent))
@@ -44,24 +47,38 @@ class Desk:
         return self._control.obey(command)
 
 
+def test_the_first_experiment_starts_without_waiting_and_the_second_waits(active: ActiveRun) -> None:
+    active.record(ev.ApprovalChanged(mode="ask"))
+    approval = Approval(active, lambda: True, 10.0)
+    for number in (1, 2, 3):
+        active.record(proposed(number))
+    active.record(ev.Judged(number=1, verdict=Verdict.INVALID, finding="It cannot be trained."))
+    approval.step()
+    assert active.state.experiments[2].approved == "auto" and not active.state.experiments[3].approved
+    assert approval.waiting is not None and approval.waiting.number == 3
+    active.record(ev.Judged(number=2, verdict=Verdict.INTERRUPTED, finding="Aborted."))
+    approval.step()
+    assert not active.state.experiments[3].approved, "its countdown goes on"
+
+
 def test_a_key_lets_the_countdown_begin_again(active: ActiveRun) -> None:
     desk = Desk(active)
-    waiting = desk.propose(1)
+    waiting = desk.propose(2)
     waiting.tick(9.0)
     assert desk.send(commands.Attend()).ok and waiting.left_s == 10.0
     waiting.tick(9.0)
     desk.approval.step()
-    assert not active.state.experiments[1].approved
+    assert not active.state.experiments[2].approved
 
 
 def test_who_presses_keys_is_not_taken_for_away(active: ActiveRun) -> None:
     desk = Desk(active)
-    for number in range(1, UNANSWERED):
+    for number in range(2, UNANSWERED + 1):
         desk.time_out(number)
     desk.send(commands.Attend())
-    desk.time_out(UNANSWERED)
+    desk.time_out(UNANSWERED + 1)
     assert active.state.approval == "ask"
-    for number in range(UNANSWERED + 1, 2 * UNANSWERED):
+    for number in range(UNANSWERED + 2, 2 * UNANSWERED + 1):
         desk.time_out(number)
     assert active.state.approval == "auto", "after so many in a row without a key"
 
@@ -69,26 +86,26 @@ def test_who_presses_keys_is_not_taken_for_away(active: ActiveRun) -> None:
 def test_a_proposal_that_comes_while_the_human_types_is_held_too(active: ActiveRun) -> None:
     desk = Desk(active)
     assert desk.send(commands.Hold(on=True, who="app")).ok
-    waiting = desk.propose(1)
+    waiting = desk.propose(2)
     waiting.tick(60.0)
     assert waiting.held and waiting.left_s == 10.0
-    desk.send(commands.Approve(number=1))
-    assert desk.propose(2).held
+    desk.send(commands.Approve(number=2))
+    assert desk.propose(3).held
     assert desk.send(commands.Hold(on=False, who="app")).ok and not desk.approval.waiting.held  # type: ignore[union-attr]
 
 
 def test_what_an_app_held_is_released_although_its_proposal_was_answered(active: ActiveRun) -> None:
     desk = Desk(active)
-    desk.propose(1)
-    desk.send(commands.Hold(number=1, on=True, who="app"))
-    desk.send(commands.Approve(number=1))
-    assert desk.send(commands.Hold(number=1, on=False, who="app")).ok
-    assert not desk.propose(2).held
-    assert not desk.send(commands.Hold(number=1, on=True, who="app")).ok, "#1 does not wait"
+    desk.propose(2)
+    desk.send(commands.Hold(number=2, on=True, who="app"))
+    desk.send(commands.Approve(number=2))
+    assert desk.send(commands.Hold(number=2, on=False, who="app")).ok
+    assert not desk.propose(3).held
+    assert not desk.send(commands.Hold(number=2, on=True, who="app")).ok, "#2 does not wait"
 
 
 def test_nobody_puts_a_proposal_off_for_ever(active: ActiveRun) -> None:
-    waiting = Desk(active).propose(1)
+    waiting = Desk(active).propose(2)
     waiting.holders.add("an app that was left open")
     waiting.tick(LONGEST_HOLD_S)
     assert not waiting.held
@@ -101,4 +118,4 @@ def test_a_disconnected_app_holds_nothing(active: ActiveRun) -> None:
     desk = Desk(active)
     desk.send(commands.Hold(on=True, who="app"))
     desk.approval.gone("app")
-    assert not desk.propose(1).held
+    assert not desk.propose(2).held

@@ -14,7 +14,7 @@ from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch
 from tui.panes.change import ChangePane
-from tui.panes.experiments import ExperimentsPane
+from tui.panes.experiments import ExperimentsPane, style_of
 from tui.screens.detail import DetailScreen
 from tui.view.table import COLUMNS, CYCLE, FILTERS, SORTS
 
@@ -228,6 +228,32 @@ async def test_a_rerun_has_a_sign_until_it_has_ended(living: Living) -> None:
         await until(pilot, lambda: "↻9 " in screen_text(app))
         living.record("rerun", number=9, wanted=False)
         await until(pilot, lambda: "↻9 " not in screen_text(app))
+
+
+async def test_what_waits_runs_and_is_queued_differ_in_colour(living: Living) -> None:
+    living.propose(12, "Approved, but no slot is free.")
+    living.record("approved", number=12, by="auto")
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: all(words in screen_text(app) for words in ("waiting", "running", "queued")))
+        table, theme = app.query_one(ExperimentsPane), app.theme_variables
+        for number, word, tone in (
+            (10, "running", "text-primary"),
+            (11, "waiting", "warning"),
+            (12, "queued", "text-muted"),
+        ):
+            line = table.line_text(number)
+            styles = {str(span.style) for span in line.spans if span.start <= line.plain.index(word) < span.end}
+            assert styles == {style_of(tone, theme)}, number
+
+
+async def test_the_table_has_the_whole_width_of_a_terminal_with_two_columns_of_panes(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.pause()
+        assert app.query_one(ExperimentsPane).region.width == 100
+        assert "Markup [bold]in[/bold] a hypothesis" in row(app, 2)
 
 
 async def test_the_selected_line_keeps_its_colours(recorded: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 from core.record import journal
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.panes.experiments import ExperimentsPane
 from tui.screens.detail import DetailScreen
+from tui.widgets.plot import Plot
 
 FULL = (120, 40)
 
@@ -43,6 +48,37 @@ async def test_older_and_newer_mean_that_under_any_order(recorded: Path) -> None
         assert app.screen.number == number - 1
         await pilot.press("right_square_bracket", "right_square_bracket")
         assert app.screen.number == number + 1
+
+
+async def test_there_is_nothing_older_than_the_oldest_and_nothing_newer_than_the_newest(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("G", "enter", "left_square_bracket")
+        await until(pilot, lambda: "There is no older experiment in the table." in screen_text(app))
+        await pilot.press("escape", "g", "enter", "right_square_bracket")
+        await until(pilot, lambda: "There is no newer experiment in the table." in screen_text(app))
+        assert isinstance(app.screen, DetailScreen) and app.screen.number == 9
+
+
+@pytest.mark.parametrize("has_colours", [True, False])
+async def test_both_curves_have_a_legend_and_the_plot_has_round_ticks(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, has_colours: bool
+) -> None:
+    if not has_colours:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = app_on(recorded)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        app.open_details(9)
+        await until(pilot, lambda: app.screen.query(Plot) and "100%" in app.screen.query_one(Plot).render().plain)
+        legend = next(line for line in screen_text(app).splitlines() if "nats per token" in line)
+        assert "━ #9 " in legend and f"{'━' if has_colours else '·'} parent " in legend
+        plot = app.screen.query_one(Plot).render().plain.splitlines()
+        assert plot[-1].split() == ["0%", "50%", "100%"]
+        ticks = [float(line.split()[0]) for line in plot[:-1] if re.match(r" *[0-9]", line)]
+        steps = {f"{a - b:.4f}" for a, b in pairwise(ticks)}
+        assert len(ticks) > 1 and len(steps) == 1 and steps.pop().strip("0.") in ("1", "2", "5"), ticks
 
 
 async def test_a_crash_shows_its_traceback_and_last_words(recorded: Path) -> None:

@@ -10,8 +10,10 @@ from rich.color import ColorSystem
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
-from tests.tui.conftest import app_on, screen_text, until
+from core.run import commands
+from tests.tui.conftest import HERE, app_on, screen_text, until
 from tests.tui.living import Living
+from tui.app import AutoResearch
 from tui.screens.main import main_screen
 
 SMALL = (40, 10)
@@ -36,11 +38,57 @@ async def test_a_tiny_terminal_follows_a_loop_and_names_what_waits(living: Livin
     async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: "#11 is approved in 0:41" in screen_text(app))
         assert "50%" in screen_text(app) and "● alive" in screen_text(app)
-        assert "enlarge the terminal to answer" in screen_text(app)
         living.wait(11, left_s=12.0)
         await until(pilot, lambda: "#11 is approved in 0:12" in screen_text(app))
         living.wait(11, held=True)
         await until(pilot, lambda: "#11 waits, countdown paused" in screen_text(app))
+
+
+@pytest.mark.parametrize("size", [SMALL, (58, 14), (59, 40), (200, 10)])
+@pytest.mark.parametrize(("key", "kind"), [("a", commands.Approve), ("s", commands.Skip)])
+async def test_a_tiny_terminal_shows_what_waits_and_answers_it(
+    living: Living, size: tuple[int, int], key: str, kind: type[commands.Data]
+) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: "a approve  s skip" in screen_text(app))
+        shown = screen_text(app)
+        assert "Another activation." in shown and "- LR = 2" in shown and "+ LR = 1" in shown
+        await pilot.press(key)
+        await until(pilot, lambda: living.told(kind))
+        assert living.told(kind)[0].number == 11
+
+
+async def test_a_long_proposal_leaves_room_for_the_keys(living: Living) -> None:
+    living.propose(12, "A hypothesis of many words. " * 30)
+    (living.folder / "00012" / "change.diff").write_text("--- a/x\n+++ b/x\n@@ -1 +1,9 @@\n" + "+LR = 1\n" * 9)
+    living.wait(12)
+    app = app_on(living.folder)
+    async with app.run_test(size=(58, 14)) as pilot:
+        await until(pilot, lambda: "#12 is approved in" in screen_text(app))
+        shown = [line.strip() for line in screen_text(app).splitlines()]
+        assert shown[5].endswith("…") and shown[6:10] == ["+ LR = 1", "+ LR = 1", "+ LR = 1", "… and 6 more"]
+        assert shown[10] == "a approve  s skip" and shown[13].startswith("panes from 60x16")
+
+
+async def test_a_terminal_too_small_for_a_proposal_answers_nothing(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=(39, 10)) as pilot:
+        await until(pilot, lambda: "enlarge the terminal to answer" in screen_text(app))
+        assert "a approve" not in screen_text(app)
+        await pilot.press("a", "s")
+        await pilot.resize_terminal(*SMALL)
+        await until(pilot, lambda: "a approve" in screen_text(app))
+        await pilot.press("s")
+        await until(pilot, lambda: living.told(commands.Skip))
+        assert not living.told(commands.Approve) and len(living.told(commands.Skip)) == 1
+
+
+async def test_a_read_only_app_shows_what_waits_without_keys(living: Living) -> None:
+    app = AutoResearch(living.folder, HERE / "recorded" / "program.md", opens_summary=False, read_only=True)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "Another activation." in screen_text(app))
+        assert "a approve" not in screen_text(app) and "enlarge" not in screen_text(app)
 
 
 async def test_a_tiny_terminal_says_what_it_needs_before_there_is_a_journal(tmp_path: Path) -> None:
@@ -52,8 +100,8 @@ async def test_a_tiny_terminal_says_what_it_needs_before_there_is_a_journal(tmp_
 
 
 @pytest.mark.parametrize("name", sorted(name for name in BUILTIN_THEMES if not name.startswith("ansi")))
-def test_the_row_of_the_cursor_and_changed_lines_are_visible_in_256_colours(name: str) -> None:
-    """The strengths are those of `app.tcss`, `panes/experiments.tcss` and `view/diffs.py`."""
+def test_the_row_of_the_cursor_changed_lines_and_verdicts_are_told_apart_in_256_colours(name: str) -> None:
+    """The strengths and tones are those of `app.tcss`, `panes/experiments.tcss`, `view/diffs.py` and `view/experiments.py`."""
     theme = BUILTIN_THEMES[name].to_color_system().generate()
 
     def number(colour: Color) -> int | None:
@@ -62,3 +110,5 @@ def test_the_row_of_the_cursor_and_changed_lines_are_visible_in_256_colours(name
     plain = Color.parse(theme["background"])
     for tone, strength in (("accent", 0.25), ("success", 0.18), ("error", 0.18)):
         assert number(plain.blend(Color.parse(theme[tone]), strength, 1.0)) != number(plain), tone
+    verdicts = {number(Color.parse(theme[tone])) for tone in ("success", "text-error", "warning", "text-primary")}
+    assert len(verdicts) == 4, "kept, worse, waiting or failed, and running"
