@@ -70,7 +70,8 @@ class Backoff:
 
     def is_news(self, what: str, now: float) -> bool:
         """Return whether the user is to be told that `what` keeps failing. Call this once after each failure."""
-        return self._stalls.setdefault(what, Stall(FAILING_S)).failed(now, wait.wait_s if (wait := self._waits.get(what)) is not None else 0.0)
+        wait = self._waits.get(what)
+        return self._stalls.setdefault(what, Stall(FAILING_S)).failed(now, wait.wait_s if wait is not None else 0.0)
 
     def succeeded(self, what: str) -> None:
         """Note that `what` worked: after its next failure the wait is short again."""
