@@ -32,7 +32,6 @@ from tui.actions.comparing import ComparingActions
 from tui.actions.decisions import DecisionActions
 from tui.attention import Attention
 from tui.bridge import Bridge, News
-from tui.palette import CommandsInOrder
 from tui.pane_updates import PaneUpdates
 from tui.panes import registry
 from tui.panes.change import ChangePane
@@ -44,6 +43,7 @@ from tui.screens.main import MainScreen
 from tui.screens.menu import Menu
 from tui.selection import Selection
 from tui.system.driver import PatientDriver
+from tui.system.palette import CommandsInOrder
 from tui.system.remembered import ViewMemory
 from tui.textual_internals import Static, unhandled_error
 from tui.view.tiny import first_lines
