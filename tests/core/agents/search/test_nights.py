@@ -147,4 +147,4 @@ print([(one.proposal.hypothesis, one.proposal.topic) for one in past])
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(told) == 1 and "kept, so one more step" in told.pop()
+    assert len(told) == 1 and "One more step in the same direction: " in told.pop()
