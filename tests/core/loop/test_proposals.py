@@ -24,7 +24,7 @@ def test_a_proposal_passes_as_it_is() -> None:
      Proposal(hypothesis="h", notes=Notes(own={"file": Path("x")})), Proposal(hypothesis="\ud800"), object()],
 )  # fmt: skip
 def test_an_invalid_proposal_raises_agent_failed(given: object) -> None:
-    with pytest.raises(AgentFailed, match=r"is no Proposal \(.+\)\.$"):
+    with pytest.raises(AgentFailed, match=r"is not a Proposal \(.+\)\.$"):
         checked(Proposal, given)
 
 
