@@ -61,6 +61,6 @@ class Sound:
 async def test_who_returns_no_proposal_gives_its_turn_away() -> None:
     context = Context(charter="", source="", parent="", number=1, seed=0, sigma=0.01)
     found = await Team([Sloppy(), Sound()]).propose(context)
-    assert found.agent == "sound" and found.notes.instead == "sloppy" and "no Proposal" in found.notes.why
+    assert found.agent == "sound" and found.notes.instead == "sloppy" and "not a Proposal" in found.notes.why
     with pytest.raises((AgentFailed, Exhausted)):
         await Team([Sloppy()]).propose(context)
