@@ -16,7 +16,7 @@ def test_a_tail_takes_whole_lines_only_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     tail = MetricsTail(path)
     assert not tail.read()
-    path.write_text(line(0.1, 5.0) + '{"progress": 0.2, "lo')
+    path.write_text(line(0.1, 5.0) + '{"step": 2, "progress": 0.2, "lo')
     assert tail.read() and tail.curve.loss == [5.0]
     with path.open("a") as file:
         file.write('ss": 4.0}\n')

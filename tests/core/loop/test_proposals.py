@@ -24,7 +24,7 @@ def test_a_proposal_passes_as_it_is() -> None:
      Proposal(hypothesis="h", notes=Notes(own={"file": Path("x")})), Proposal(hypothesis="\ud800"), object()],
 )  # fmt: skip
 def test_an_invalid_proposal_raises_agent_failed(given: object) -> None:
-    with pytest.raises(AgentFailed, match=r"is no Proposal \(.+\)\.$"):
+    with pytest.raises(AgentFailed, match=r"is not a Proposal \(.+\)\.$"):
         checked(Proposal, given)
 
 
@@ -61,6 +61,6 @@ class Sound:
 async def test_who_returns_no_proposal_gives_its_turn_away() -> None:
     context = Context(charter="", source="", parent="", number=1, seed=0, sigma=0.01)
     found = await Team([Sloppy(), Sound()]).propose(context)
-    assert found.agent == "sound" and found.notes.instead == "sloppy" and "no Proposal" in found.notes.why
+    assert found.agent == "sound" and found.notes.instead == "sloppy" and "not a Proposal" in found.notes.why
     with pytest.raises((AgentFailed, Exhausted)):
         await Team([Sloppy()]).propose(context)

@@ -154,7 +154,7 @@ def test_costs_are_added_to_notes_without_losing_others() -> None:
 
 @pytest.mark.parametrize("cost", [{"tokens": "many"}, Cost(tokens=1.5), Cost(forms={"edits": object()}), 3, None])  # type: ignore[arg-type, dict-item]
 def test_an_invalid_cost_never_reaches_the_journal(cost: Any) -> None:
-    with pytest.raises(AgentFailed, match="is no Cost"):
+    with pytest.raises(AgentFailed, match="is not a Cost"):
         raise AgentFailed("It failed.", cost=cost)
 
 
