@@ -107,7 +107,7 @@ def large(folder: Path, experiments: int) -> None:
     write(run / journal.NAME, experiments)
     lock = run_lock.Lock(run)  # as if a loop ran; without one, the summary opens
     terminal = Terminal(f"{sys.executable} -m tui {run}", folder)
-    seen = (f" {experiments} ", "1 program.md", "6 the night")
+    seen = (f" {experiments} ", "1 program.md", "6 progress")
     paint = terminal.until(*seen)
     time.sleep(4)  # until the table is complete
     memory = terminal.process.memory_info().rss / 1e6
