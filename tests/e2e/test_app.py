@@ -336,7 +336,7 @@ def test_without_a_terminal_it_is_headless_by_itself(product: Product) -> None:
 def test_a_dumb_terminal_is_headless_by_itself(desk: Desk) -> None:
     options = [word for word in desk.product.options() if word != "--headless"]
     desk.shell("TERM=dumb " + " ".join(["ar", *options, "--agent", desk.product.script(*IDEAS[:1])]))
-    desk.sees("Run r: 1 experiments")
+    desk.sees("Run r: 1 experiment,")
     assert not desk.apps()
 
 
