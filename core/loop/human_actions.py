@@ -6,6 +6,7 @@ from core.change import edits
 from core.model import Proposal
 from core.record import events as ev
 from core.record.experiment import Experiment
+from core.reporting.changes import LINE, short_name
 from core.run.active import ActiveRun
 from core.run.commands import Offer, Reply
 from core.verdicts import Verdict, already, may_overrule
@@ -230,5 +231,5 @@ def _undo(active: ActiveRun, experiment: Experiment) -> str:
             f"Later kept changes touch the same lines as #{experiment.number}, so it cannot be undone by itself."
         )
     _check(active, active.source(incumbent), merged)
-    words = _queue(active, merged, f"Undo #{experiment.number}: {experiment.hypothesis}")
+    words = _queue(active, merged, f"Undo {short_name(experiment, LINE)}.")
     return f"Later keeps build on #{experiment.number}, so undoing it is an experiment: {words}"
