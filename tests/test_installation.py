@@ -112,6 +112,7 @@ def test_uv_installs_where_it_is_there_and_pip_if_it_fails(tmp_path: Path, code:
     )
 
 
+MAKES = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")  # set if make runs these tests
 PLACES = ["$HOME", "$(touch made)", 'it\'s "here" #1 100%', b"caf\xe9", "two\nlines", "`x`;&"]
 
 
@@ -168,7 +169,10 @@ def test_make_writes_the_command_into_the_environment_once(tmp_path: Path) -> No
     (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\necho "called with $*"; touch .venv/bin/autoresearch\n')
     (tmp_path / ".venv/bin/python").chmod(0o755)
     (tmp_path / ".venv/runtime.stamp").touch()
-    said = [subprocess.check_output(["make", "status"], cwd=tmp_path, text=True).splitlines() for _ in range(2)]
+    environ = {name: value for name, value in os.environ.items() if name not in MAKES}
+    said = [
+        subprocess.check_output(["make", "status"], cwd=tmp_path, text=True, env=environ).splitlines() for _ in range(2)
+    ]
     assert said == [
         ["called with -m core.launcher", "called with -m core.cli status"], ["called with -m core.cli status"]
     ]  # fmt: skip

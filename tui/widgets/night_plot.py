@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from tui.view.night import Night, val_bpb_range
 from tui.widgets.plot import Plot
 
 LEVELS = 7  # columns of the levels on the left
+AXIS = 1  # lines of the names below the plot
 FINER = 2  # dots that differ by less than half a cell are drawn once
 
 
@@ -45,8 +47,18 @@ def _draw(plot: Plot, night: Night) -> None:
     plot.ticks_x([0, last / 2, last], ["0", "experiment", str(last)])
     above = "≥" if any(value > top for _, value in night.scored) else ""
     levels = [value for _, value in night.stairs]
-    marks = {level: f"{level:.3f} " for level in sorted({levels[0], min(levels)})} | {top: f"{above}{top:.3f} "}
-    plot.ticks_y(list(marks), list(marks.values()))
+    words = {min(levels): f"{min(levels):.3f} ", levels[0]: f"{levels[0]:.3f} ", top: f"{above}{top:.3f} "}
+    marks = _apart(list(words), (top - bottom) / max(1, plot.size.height - AXIS))
+    plot.ticks_y(marks, [words[mark] for mark in marks])
+
+
+def _apart(marks: Sequence[float], least: float) -> list[float]:
+    """Return the marks that are at least so far from those before them. Of two in one line, plotext would draw any."""
+    kept: list[float] = []
+    for mark in marks:
+        if all(abs(mark - other) >= least for other in kept):
+            kept.append(mark)
+    return kept
 
 
 def _draw_noise(plot: Plot, night: Night, edges: tuple[float, float], last: int) -> None:
