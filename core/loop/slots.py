@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from core.execution.base import DataUnusable, Executor, ExecutorFailed, MachineLost, Placed
+from core.execution.base import DataUnusable, Executor, ExecutorFailed, ExecutorLost, MachineLost, Placed
 from core.git.errors import RepositoryError
 from core.judging.schedule import Work
 from core.loop.ending import Ending
@@ -67,7 +67,7 @@ class Slots:
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
             await self._run(slot, work, self._active.trainings.launch(work, slot.index))
-        except (JournalError, TamperedError, DataUnusable) as error:
+        except (JournalError, TamperedError, DataUnusable, ExecutorLost) as error:
             self._ending.fail(error)
         except RepositoryError as error:
             self._holding.begin(str(error), "job")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.agents.base import AgentFailed
-from core.execution.base import DataUnusable, ExecutorFailed, MachineLost, Update
+from core.execution.base import DataUnusable, ExecutorFailed, ExecutorLost, MachineLost, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
@@ -240,6 +240,20 @@ def test_data_that_cannot_be_used_ends_the_run_with_its_words(night: Night) -> N
         night.run([GOOD], WORLD, executors=[broken])
     stopped = fold(night.events()).stopped
     assert stopped is not None and "The data is gone." in stopped.reason
+
+
+def test_a_lost_executor_ends_the_run_with_its_words_and_the_next_start_goes_on(night: Night) -> None:
+    broken = Failing(WORLD, lambda count, _: ExecutorLost("The cluster is gone.") if count == 2 else None)
+    with pytest.raises(ExecutorLost):
+        night.run([GOOD], WORLD, executors=[broken])
+    stopped = fold(night.events()).stopped
+    assert stopped is not None and stopped.reason == "The cluster is gone." and not stopped.finished
+    state = night.run([BAD], WORLD)
+    assert verdicts(state) == ["interrupted", "keep", "discard"] and not state.running
+    launched, measured = (
+        [event.job for event in night.events() if isinstance(event, kind)] for kind in (ev.Launched, ev.Measured)
+    )
+    assert sorted(launched) == sorted(measured) and len(set(measured)) == len(measured)
 
 
 @pytest.mark.parametrize("slots", [2, 4])
