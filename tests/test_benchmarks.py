@@ -456,7 +456,7 @@ def test_a_rate_is_that_of_the_time_in_which_all_slots_have_work() -> None:
     scale = benchmark("scale")
     first = [trained(f"a{i}", 0, 10.0 * i, 10.0 * i + 10) for i in range(1, 5)]
     second = [trained(f"b{i}", 1, 10.0 * i + 5, 10.0 * i + 15) for i in range(1, 3)]
-    again = trained("again", 0, 50.0, 60.0, "replicate")
+    again = trained("again", 0, 50.0, 60.0, "confirm")
     events = sorted(
         (event for jobs in (trained("base", 0, 0.0, 9.0, "baseline"), *first, *second, again) for event in jobs),
         key=lambda event: event.t,
