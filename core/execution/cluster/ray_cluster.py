@@ -55,8 +55,6 @@ SETTINGS = {
 # Of a cluster on this machine: it uses the loopback address only, and answers only those who have its token. Ray reads the name of
 # the first variable on all systems.
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
-
-
 # Of a process that joins a cluster. Ray would end it after a minute without a head, with nothing recorded. HeadWatch comes first.
 JOINING = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 

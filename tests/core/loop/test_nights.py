@@ -248,6 +248,9 @@ def test_a_lost_executor_ends_the_run_with_its_words_and_the_next_start_goes_on(
         night.run([GOOD], WORLD, executors=[broken])
     stopped = fold(night.events()).stopped
     assert stopped is not None and stopped.reason == "The cluster is gone." and not stopped.finished
+    active = night.active()
+    active.experiments.interrupt_running("the loop ended while it ran")  # as every start does
+    active.journal.close()
     state = night.run([BAD], WORLD)
     assert verdicts(state) == ["interrupted", "keep", "discard"] and not state.running
     launched, measured = (
