@@ -16,6 +16,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from core.execution.base import ExecutorFailed, Placed
@@ -52,11 +53,20 @@ def training(product: Product, number: int) -> bool:
 
 
 def begin(product: Product, address: str, agent: str, experiments: int) -> subprocess.Popen[str]:
-    """Start a run on a cluster, and wait until it trains its first experiment."""
+    """Start a run on a cluster ("" for one that it starts itself), and wait until it trains its first experiment."""
+    where = ("--ray-address", address) if address else ()
     process = product.start(
-        *product.options(), "--executor", "ray", "--ray-address", address, "--agent", agent, "--budget", "0.5",
-        "--max-experiments", str(experiments),
-    )  # fmt: skip
+        *product.options(),
+        "--executor",
+        "ray",
+        *where,
+        "--agent",
+        agent,
+        "--budget",
+        "0.5",
+        "--max-experiments",
+        str(experiments),
+    )
     until(lambda: process.poll() is not None or training(product, 1), "a training")
     assert process.poll() is None, process.communicate()
     return process
@@ -106,6 +116,24 @@ def test_a_head_that_ends_in_mid_run_ends_the_run_with_a_sentence_and_the_next_s
     assert done.returncode == 0, done.stdout + done.stderr
     check(product, 3)
     assert product.state().kept
+
+
+def test_a_head_of_a_cluster_on_this_machine_that_ends_alone_is_noticed_too(product: Product) -> None:
+    agent = product.script(slowly(BETTER), harmless(1))
+    process = begin(product, "", agent, 2)
+    loop = psutil.Process(process.pid)
+    started = [loop, *loop.children(recursive=True)]
+    (head,) = [one for one in started if one.name() == "gcs_server"]
+    head.kill()
+    said, _ = process.communicate(timeout=150)
+    told = said.splitlines()[-1]
+    assert process.returncode == 1, said
+    assert told.startswith("The head of the Ray cluster on this machine has not answered for 35 s."), said
+    assert told.endswith("`make run` starts Ray again and continues the run.")
+    assert psutil.wait_procs(started, timeout=150)[1] == [], "no process stays behind"
+    done = product.run("--agent", agent, "--max-experiments", "2", timeout=380)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check(product, 2)
 
 
 # -- a slow network -----------------------------------------------------------------------------------------------------

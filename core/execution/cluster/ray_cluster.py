@@ -27,9 +27,8 @@ import psutil
 from core.execution.base import ExecutorFailed
 from core.execution.cluster import actor, aside, code
 from core.execution.cluster.actor import DONE, Actor
-from core.execution.cluster.head import HeadWatch
 from core.execution.cluster.ray_errors import explained, is_full
-from core.execution.cluster.ray_head import CLIENT, watch
+from core.execution.cluster.ray_head import CLIENT, Head, Listed, joined
 from core.machine import temporary
 from core.machine.project import UsageError
 
@@ -169,11 +168,12 @@ def connect(address: str, places: int, device: str) -> RayCluster:
     try:
         with _kept_signals():
             ray.init(**options, log_to_driver=False, logging_level="ERROR")
+        head = joined(ray, address)
     except Exception as error:  # also RayError, such as AuthenticationError
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(_unreachable(address, error)) from error
-    return RayCluster(ray, folder, watch(ray, address))
+    return RayCluster(ray, folder, head)
 
 
 def _session_folder() -> str:
@@ -224,10 +224,10 @@ class RayCluster:
     Args:
         ray: The module ray, connected.
         folder: Of a cluster that was started for this process; "" otherwise.
-        head: The watch over its head.
+        head: Its head.
     """
 
-    def __init__(self, ray: Any, folder: str, head: HeadWatch) -> None:
+    def __init__(self, ray: Any, folder: str, head: Head) -> None:
         self._ray, self._folder, self._head = ray, folder, head
         self._killing: list[threading.Thread] = []
         self._code = code.packed()  # once, since the sources may change later
@@ -236,9 +236,9 @@ class RayCluster:
         self._actor = ray.remote(Actor)
 
     async def nodes(self, device: str) -> Sequence[Node]:
-        found = [one for one in await self._within(self._ray.nodes) if one["Alive"]]
-        nodes = [(one, int(one["Resources"].get(RESOURCES[device], 0))) for one in found]
-        return [Node(one["NodeID"], _name(one), places) for one, places in nodes if places > 0]
+        found: Sequence[Listed] = await self._within(lambda: self._head.nodes(HEAD_S))
+        nodes = [(one, int(one.resources.get(RESOURCES[device], 0))) for one in found]
+        return [Node(one.id, one.name, places) for one, places in nodes if places > 0]
 
     async def place(self, node: Node, device: str) -> Remote:
         handle = await self._within(lambda: self._start(node, device))
@@ -260,16 +260,16 @@ class RayCluster:
         try:
             return await asyncio.wait_for(aside.call(work), HEAD_S)
         except TimeoutError:
-            self._head.doubt()
+            self._head.watch.doubt()
             raise NodeLost(f"The head of the Ray cluster did not answer within {HEAD_S:.0f} s.") from None
         except Exception as error:  # Ray raises errors of many kinds
             if is_full(error):  # of the code that an actor brings along
                 raise NodeLost(explained(error, "This machine")) from error
-            self._head.doubt()
+            self._head.watch.doubt()
             raise NodeLost(f"The Ray cluster does not answer ({_line(error)}).") from error
 
     async def lost(self) -> str:
-        return await self._head.lost()
+        return await self._head.watch.lost()
 
     def _kill(self, handle: Any) -> None:
         """Kill an actor. With ray:// that waits for the head, so nobody waits for it here."""
@@ -281,8 +281,8 @@ class RayCluster:
         self._killing = [thread for thread in self._killing if thread.is_alive()] + [aside.start(kill)]
 
     def close(self) -> None:
-        gone = self._head.gone
-        self._head.stop()
+        gone = self._head.watch.gone
+        self._head.watch.stop()
         until = time.monotonic() + (0.0 if gone else KILL_S)
         for thread in self._killing:
             thread.join(max(0.0, until - time.monotonic()))
@@ -338,12 +338,6 @@ class RayRemote:
 
     def kill(self) -> None:
         self._kill(self._handle)
-
-
-def _name(found: dict[str, Any]) -> str:
-    """Return the name that a node was started with, or that of its machine."""
-    given, address = str(found.get("NodeName") or ""), str(found.get("NodeManagerAddress") or "")
-    return given if given and given != address else str(found.get("NodeManagerHostname") or address)
 
 
 def _line(error: Exception) -> str:
