@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from core import entry
 from core.execution.base import ExecutorFailed
 from core.execution.cluster import actor, aside, code
 from core.execution.cluster.actor import DONE, Actor
@@ -37,7 +38,7 @@ REACH_S = 5.0  # to connect to an address
 HEAD_S = 30.0  # for an answer of the head
 KILL_S = 3.0  # at the end, for actors that are being killed
 SHUT_S = 60.0  # to disconnect; without a head, Ray may never do it
-LOST_S = 3.0  # the same when the head is known to be gone
+LOST_S = 12.0  # the same when the head is known to be gone. Ray takes 7 s then
 INLINE = 100_000  # bytes; Ray puts larger arguments into its object store, and waits while that is full
 PREFIX = "autoresearch-ray-"  # of the folder of a cluster on this machine
 LONGEST = 30  # characters of the path to that folder
@@ -53,8 +54,12 @@ SETTINGS = {
 }
 # Of a cluster on this machine: it uses the loopback address only, and answers only those who have its token. Ray reads the name of
 # the first variable on all systems.
-ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
-# Of a process that joins a cluster. Ray would end it after a minute without a head, with nothing recorded. HeadWatch comes first.
+ALONE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "120",  # after that, Ray ends this process if there is no head
+}
+# Of a process that joins a cluster: the same, which would be a minute. HeadWatch comes first, and the run ends in good order.
 JOINING = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 
 
@@ -291,6 +296,7 @@ class RayCluster:
             shutting.join(LOST_S if gone else SHUT_S)
         if shutting.is_alive():
             atexit.unregister(self._ray.shutdown)  # it would wait once more, after all else has ended
+            entry.end_without_cleanup()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
