@@ -19,8 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core.execution.base import ExecutorFailed, Placed
-from core.execution.cluster import places
+from core.execution.base import ExecutorFailed, MachineLost, Placed
 from core.execution.cluster.ray_cluster import connect
 from core.machine.project import UsageError
 from core.record import events as ev
@@ -212,39 +211,43 @@ def filled() -> list[Any]:
     return held
 
 
-async def test_a_full_object_store_of_this_machine_is_a_sentence_and_costs_no_node(
-    ray: Ray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A training whose files are on the node needs no room. The first one of a node does."""
-    monkeypatch.setattr(places, "NO_PLACE_S", 3.0)
+def kernels(ray: Ray, size: int) -> str:
+    """A folder with a file that a job takes along to its node."""
+    folder = ray.run / f"kernels-{size}"
+    folder.mkdir()
+    (folder / "kernel").write_bytes(bytes(size))
+    return str(folder)
+
+
+async def test_a_full_object_store_of_this_machine_is_a_sentence_and_costs_no_node(ray: Ray) -> None:
+    """A training whose files are on the node needs no room."""
     (executor,) = ray.slots(1)
-    assert (await executor.run(job(ray.run, "first"), ignore)).outcome is Outcome.SCORED
+    seen: list[Told] = []
+    assert (await executor.run(job(ray.run, "first"), seen.append)).outcome is Outcome.SCORED
     held = await asyncio.to_thread(filled)
     assert (await executor.run(job(ray.run, "second"), ignore)).outcome is Outcome.SCORED
-    large = ray.run / "large.npy"
-    large.write_bytes(bytes(1 << 20))
-    with pytest.raises(ExecutorFailed, match=r"This machine has (no room in Ray's object store|a full disk)"):
-        await executor.run(job(ray.run, "third", reference=str(large)), ignore)
+    compiled = kernels(ray, 1 << 20)
+    with pytest.raises(ExecutorFailed, match=r"This machine has (no room in Ray's object store|a full disk)") as raised:
+        await executor.run(job(ray.run, "third", compiled=compiled), ignore)
+    assert not isinstance(raised.value, MachineLost), "the loop waits, and blames no node"
     held.clear()
-    seen: list[Told] = []
-    assert (await executor.run(job(ray.run, "fourth", reference=str(large)), seen.append)).outcome is not None
-    assert isinstance(seen[0], Placed)
+    assert (await executor.run(job(ray.run, "fourth", compiled=compiled), seen.append)).outcome is Outcome.SCORED
+    assert len({told.node for told in seen if isinstance(told, Placed)}) == 1, "on the node of before"
     await executor.close()
     await gone(ray.cache)
 
 
-async def test_a_full_object_store_of_a_node_costs_that_node_a_training_at_most(ray: Ray) -> None:
+async def test_a_full_object_store_of_a_node_costs_a_training_and_the_next_one_is_elsewhere(ray: Ray) -> None:
     (executor,) = ray.slots(1)
     seen: list[Told] = []
     assert (await executor.run(job(ray.run, "first"), seen.append)).outcome is Outcome.SCORED
     first = node_of(seen)
     filler = fill_node(ray, first)
-    large = ray.run / "large.npy"
-    large.write_bytes(bytes(8 << 20))
-    with pytest.raises(ExecutorFailed, match=rf"Node {first} .* run again"):
-        await executor.run(job(ray.run, "second", reference=str(large)), ignore)
+    compiled = kernels(ray, 8 << 20)
+    with pytest.raises(MachineLost, match=rf"Node {first} has (no room in Ray's object store|a full disk).* run again"):
+        await executor.run(job(ray.run, "second", compiled=compiled), ignore)
     seen.clear()
-    await executor.run(job(ray.run, "third", reference=str(large)), seen.append)
+    assert (await executor.run(job(ray.run, "third", compiled=compiled), seen.append)).outcome is Outcome.SCORED
     assert node_of(seen) != first
     del filler
     await executor.close()
