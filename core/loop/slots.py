@@ -66,7 +66,9 @@ class Slots:
 
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
-            await self._run(slot, work, self._active.trainings.launch(work, slot.index))
+            job = self._active.trainings.launch(work, slot.index)
+            self._wake()  # another proposal may be wanted now
+            await self._run(slot, work, job)
         except (JournalError, TamperedError, DataUnusable, ExecutorLost) as error:
             self._ending.fail(error)
         except RepositoryError as error:
