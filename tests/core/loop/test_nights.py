@@ -272,6 +272,29 @@ def test_several_slots_judge_the_same(tmp_path: Path, slots: int) -> None:
     assert all(idea in best for idea in good) and BAD not in best
 
 
+class LongAfterFirst(DeterministicExecutor):
+    """The first job ends at once, and no other."""
+
+    async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
+        result = await super().run(job, update)
+        self._seconds = 600.0
+        return result
+
+
+def test_free_slots_are_filled_without_waiting_for_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.loop.loop.TICK_S", 600.0)
+
+    async def stop_when_full(loop: Loop) -> None:
+        while len(loop.active.state.running) < 4:  # noqa: ASYNC110  the loop fills it
+            await asyncio.sleep(0.01)
+        loop.stop("all slots are busy", now=True)
+
+    night = Night(tmp_path, slots=4)
+    executors = [LongAfterFirst(WORLD), *(DeterministicExecutor(WORLD, 600.0) for _ in range(3))]
+    state = night.run([f"K{i} = 1" for i in range(1, 6)], WORLD, meanwhile=stop_when_full, executors=executors)
+    assert state.stopped is not None and state.stopped.reason == "all slots are busy"
+
+
 # -- limits, ends, and going on ---------------------------------------------------------------------------------------
 
 
