@@ -1,7 +1,8 @@
 """Is the search worse with several trainings at once? Simulated nights of the agent `search`. No training, only numbers.
 
-With k slots a proposal is made while k trainings run, so it knows less. Each night has the same number of trainings, whatever the number of
-slots: simulated_slots.py describes it, worlds.py the worlds. Printed are the true gain of the best after so many trainings, in standard
+With k slots a proposal is made while k trainings run, so it knows less. And a change is kept after several trainings, one after another: with 16
+slots, 100 trainings are over after six of them. Each night has the same number of trainings, whatever the number of slots:
+simulated_slots.py describes it, worlds.py the worlds. Printed are the true gain of the best after so many trainings, in standard
 deviations of one score, and its ratio to that of one slot in the same worlds, with the standard error over the worlds.
 
 python benchmarks/search_slots.py [--slots 1 2 4 8 16] [--worlds 16] [--trainings 100] [--kinds recorded tangled plain] [--keep FILE]
@@ -25,7 +26,7 @@ from simulated_record import Record, Row
 from simulated_slots import COUNTED, SlotsNight
 from worlds import KINDS, World
 
-SHOWN = (50, 100)  # trainings after which the gain is shown
+SHOWN = (50, 100, 200, 400)  # trainings after which the gain is shown
 AIM = 0.85  # of the gain of one slot
 ALL = "all"
 
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--worlds", type=int, default=16)
     parser.add_argument("--first", type=int, default=1, help="the number of the first world")
-    parser.add_argument("--trainings", type=int, default=SHOWN[-1])
+    parser.add_argument("--trainings", type=int, default=100)
     parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=["recorded", "tangled", "plain"])
     parser.add_argument("--keep", type=Path, metavar="FILE", help="write each night to it, and go on where it ends")
     options = parser.parse_args()
