@@ -35,6 +35,7 @@ from tests.fake_cuda import make
 from tests.product import BETTER, TRAIN, Product, build, harmless, slowly, until
 
 KNOWN = "AUTORESEARCH_CLUSTER"
+pytestmark = pytest.mark.timeout(900)  # Ray starts up to three times in a test
 
 
 @pytest.fixture
