@@ -1,4 +1,4 @@
-"""Fold a journal of 10,000 experiments: prints the seconds, and the memory of a loop with its state.
+"""Fold a journal of 10,000 experiments: prints the seconds, the memory of a loop with its state, and what the loop's steps take then.
 
 python benchmarks/journal.py [--experiments 10000]
 """
@@ -9,17 +9,25 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 import msgspec
 import psutil
 
-from core.model import Notes, Role, RunConfig
+from core.agents.base import Context, PastExperiment
+from core.agents.search.agent import Search
+from core.change import edits
+from core.judging import schedule
+from core.model import Notes, Proposal, Role, RunConfig
 from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
+from core.record.state import State
+from core.reporting.publish import publish
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result
 
@@ -75,6 +83,39 @@ def write(path: Path, experiments: int) -> None:
             parent = commit if kept else parent
 
 
+def steps(state: State, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what the loop does again and again, whose time grows with the number of experiments: a name and a function."""
+    sigma = schedule.noise(state).sigma
+    source = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8")
+    parent = edits.fingerprint(source)
+    past = tuple(
+        PastExperiment(
+            number=one.number, parent=parent, fingerprint=one.fingerprint, verdict=Verdict.DISCARD, gain=-0.001, seeds=(1,),
+            proposal=Proposal(hypothesis=one.hypothesis, agent=Search.name, notes=one.notes),
+            constants={"MATRIX_LR": (0.02, 0.02 + one.number * 1e-6)},
+        )
+        for one in state.experiments.values()
+    )  # fmt: skip
+    context = Context(
+        charter="", source=source, parent=parent, number=len(past) + 1, seed=1, sigma=sigma, past=past,
+        tried={one.fingerprint: one.number for one in past}, proposed={Search.name: len(past)},
+    )  # fmt: skip
+    yield "the noise, estimated", lambda: schedule.noise(state)
+    yield "the next trainings", lambda: list(schedule.wanted(state, sigma))
+    yield "results.tsv and notebook.md", lambda: publish(folder, state, sigma)
+    yield "a proposal of search", lambda: Search().propose_now(context)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds of the fastest of three calls."""
+    found = []
+    for _ in range(3):
+        began = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=10_000)
@@ -92,6 +133,8 @@ def main() -> None:
         import core.session  # noqa: F401  imported as in the loop's process
 
         print(f"memory of a loop that holds it: {psutil.Process().memory_info().rss / 1e6:.0f} MB (aim: 150 MB)")
+        for name, work in steps(state, Path(folder)):
+            print(f"{name}: {1000 * timed(work):.0f} ms")
 
 
 if __name__ == "__main__":

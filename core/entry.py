@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import os
 import sys
+import threading
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
@@ -40,6 +41,14 @@ PLAIN = str.maketrans({
 })  # fmt: skip
 
 
+_stuck = threading.Event()  # set when a library has threads that cannot be ended
+
+
+def end_without_cleanup() -> None:
+    """Make `program` end the process without the interpreter's own clean-up, in which stuck threads of a library would crash."""
+    _stuck.set()
+
+
 @contextlib.contextmanager
 def program(folder: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
     """Run the body as a program: an exception becomes a message on stderr and exit code 1.
@@ -47,6 +56,24 @@ def program(folder: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
     Args:
         folder: Returns the folder for the traceback of a bug. Only called when there is one.
     """
+    code: object = None
+    try:
+        with _explaining(folder):
+            yield
+    except SystemExit as ended:
+        code = ended.code
+        if not _stuck.is_set():
+            raise
+    if _stuck.is_set():
+        discard_output()
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr, flush=True)
+            code = 1
+        os._exit(code or 0)
+
+
+@contextlib.contextmanager
+def _explaining(folder: Callable[[], Path | None]) -> Iterator[None]:
     open_streams()
     for stream in (sys.stdout, sys.stderr):
         make_readable(stream)

@@ -27,7 +27,7 @@ from core.judging import policy
 from core.judging.final_check import FinalCheck
 from core.machine import profiles, stats
 from core.machine.project import lacking
-from core.model import RunConfig
+from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
@@ -440,3 +440,73 @@ def test_an_arm_proposes_new_values_and_the_same_ones_for_the_same_record(arm: s
                 val_bpb=1.5 + abs(proposal.notes.own["drawn"]["MATRIX_LR"] - 0.02), gain=-0.1,
             ),
         )  # fmt: skip
+
+
+# -- scale.py -----------------------------------------------------------------------------------------------------------
+
+
+def trained(job: str, slot: int, begun: float, ended: float, role: str = "candidate") -> list[ev.Event]:
+    launched = ev.Launched(job=job, role=Role(role), commit=job, seed=1, slot=slot, t=begun)
+    measured = measurement(job=job, role=role, commit=job, seed=1, outcome="scored", val_bpb=1.4)
+    return [launched, msgspec.structs.replace(measured, t=ended)]
+
+
+def test_a_rate_is_that_of_the_time_in_which_all_slots_have_work() -> None:
+    """Two slots, 10 s a training. The second one has its first job 5 s later, and none at the end."""
+    scale = benchmark("scale")
+    first = [trained(f"a{i}", 0, 10.0 * i, 10.0 * i + 10) for i in range(1, 5)]
+    second = [trained(f"b{i}", 1, 10.0 * i + 5, 10.0 * i + 15) for i in range(1, 3)]
+    again = trained("again", 0, 50.0, 60.0, "confirm")
+    events = sorted(
+        (event for jobs in (trained("base", 0, 0.0, 9.0, "baseline"), *first, *second, again) for event in jobs),
+        key=lambda event: event.t,
+    )
+    found = scale.summed(events, 2)
+    assert found.trainings == 7 and found.filled_s == 5.0 and found.span_s == 50.0 and found.busy == 0.7
+    assert found.rate == pytest.approx((2.5 + 2) / 25), "from 15 to 40 s, the last new experiment"
+    assert found.gaps == (0.0,) * 5
+    told = scale.line("ray", dataclasses.replace(found, loop_s=1.4, journal_bytes=14_000), 0.1).split()
+    assert told == ["ray", "2", "7", "5.0", "648", "90%", "70%", "0.00", "0.20", "2.0"]
+    parts = dataclasses.replace(found, parts={"asking": 7.0, "git": 0.7, "journal": 0.07})
+    assert scale.parts_line("ray", parts).split() == ["ray", "2", "1000.0", "100.0", "10.0", "110.0", "32727"]
+
+
+def test_a_run_of_the_baseline_alone_has_no_rate() -> None:
+    scale = benchmark("scale")
+    with pytest.raises(SystemExit, match="nothing after its baseline"):
+        scale.summed(trained("base", 0, 0.0, 9.0, "baseline"), 1)
+    assert math.isnan(scale.summed(trained("only", 0, 0.0, 9.0), 1).rate)
+
+
+def test_the_time_of_a_part_is_without_that_of_the_parts_inside_it() -> None:
+    timed = benchmark("timed_loop")
+    clock = timed.Clock()
+
+    class Work:
+        def outer(self) -> float:
+            began = time.perf_counter()
+            while time.perf_counter() - began < 0.02:
+                pass
+            return self.inner() + self.inner()
+
+        def inner(self) -> float:
+            began = time.perf_counter()
+            while time.perf_counter() - began < 0.05:
+                pass
+            return 1.0
+
+    clock.wrap(Work, "outer", "judging")
+    clock.wrap(Work, "inner", "git")
+    began = time.perf_counter()
+    assert Work().outer() == 2.0
+    took = time.perf_counter() - began
+    assert clock.seconds["git"] >= 0.1 and clock.seconds["judging"] >= 0.02
+    assert clock.seconds["git"] + clock.seconds["judging"] <= took + 1e-6
+    assert set(clock.seconds) == set(timed.PARTS) and clock.seconds["journal"] == 0
+
+
+def test_the_parts_of_the_loop_are_those_of_this_version() -> None:
+    timed = benchmark("timed_loop")
+    for functions in timed.PARTS.values():
+        for owner, name in functions:
+            assert callable(getattr(owner, name)) and not asyncio.iscoroutinefunction(getattr(owner, name))

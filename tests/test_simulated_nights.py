@@ -263,3 +263,74 @@ def test_a_branch_repeats_nothing_that_was_kept_since_it_left(stuck: Any) -> Non
         rest._propose(start, start)
     rest.agent = Scripted(OTHER)
     assert rest._propose(night.incumbent, near).source is not None, "nothing was kept since"
+
+
+# -- search_slots.py ----------------------------------------------------------------------------------------------------
+
+FAR, CLOSE = {"ROPE_BASE": 17000.0}, B  # a line beside that of A, and one far from it
+
+
+def slots_night(slots: int, *values: dict[str, float]) -> Any:
+    """A night in a world where each of A, FAR and CLOSE gains 20 standard deviations."""
+    found, worlds = benchmark("simulated_slots"), benchmark("worlds")
+    source = (ROOT / "nanochat" / "train.py").read_text()
+    world = worlds.World(worlds.KINDS["plain"], source, 1)
+    gains = dict.fromkeys((*A, *FAR, *CLOSE), 20.0)
+    world._curve, world._best = dict.fromkeys(world._curve, 0.0) | gains, dict.fromkeys(world._best, 1.0)
+    world._pairs = []
+    night = found.SlotsNight(world, source, 1, 30, slots)
+    night._agent = Scripted(*values)
+    night.run()
+    return night
+
+
+def test_with_two_slots_a_change_of_the_old_best_is_merged_into_the_new_one_and_measured_again() -> None:
+    night = slots_night(2, A, FAR)
+    assert night.best == pytest.approx(40.0) and night.counts == {"experiments": 2, "rebased": 1, "conflicts": 0}
+    assert len(night.keeps) == 2 and not night.mistakes
+    moved = knobs.moved(night._sources["start"], night._sources[night.state.incumbent])
+    assert {name: after for name, (_, after) in moved.items()} == {**A, **FAR}
+    measured = [one.measured for one in night.state.experiments.values()]
+    assert sum(measured) < len(night.curve), "the best was measured too, and one change twice as often"
+
+
+def test_a_change_that_does_not_fit_the_new_best_is_a_conflict() -> None:
+    night = slots_night(2, A, CLOSE)
+    assert night.best == pytest.approx(20.0) and night.counts == {"experiments": 2, "rebased": 0, "conflicts": 1}
+    assert [one.verdict for one in night.state.experiments.values()].count(Verdict.CONFLICT) == 1
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_night_with_slots_has_its_trainings_and_proposes_before_it_knows(slots: int) -> None:
+    searches, records = benchmark("search_slots"), benchmark("simulated_record")
+    source = (ROOT / "nanochat" / "train.py").read_text()
+    one = searches.simulated(records.Record(None), "rough", slots, source, 1, 8)
+    again = searches.simulated(records.Record(None), "rough", slots, source, 1, 8)
+    assert one.curve == again.curve and len(one.curve) == 8 and one.arm.startswith(f"{slots} slot")
+    night = searches.SlotsNight(searches.World(searches.KINDS["rough"], source, 1), source, 1, 8, slots)
+    night.run()
+    assert night.state.ended == 9 and not night.state.running and len(night.state.experiments) <= 9
+    first = night.state.experiments[1].proposed.t
+    early = [one for one in night.state.experiments.values() if one.proposed.t == first]
+    assert len(early) == slots + 1, "one for each slot, and one that waits"
+    assert night.time < 1 + 8 / slots * 1.3 + 1
+
+
+def test_the_gain_of_several_slots_is_compared_with_that_of_one() -> None:
+    searches, records = benchmark("search_slots"), benchmark("simulated_record")
+
+    def row(kind: str, slots: int, seed: int, gain: float) -> Any:
+        return records.Row(
+            kind=kind, arm=searches.arm(slots), seed=seed, trainings=2, curve=(gain / 2, gain), keeps=(1,), mistakes=(), seconds=1.0,
+            counts=dict.fromkeys(searches.COUNTED, 3),
+        )  # fmt: skip
+
+    nights = {
+        (kind, slots): [row(kind, slots, seed, (4.0 + seed) * share) for seed in (1, 2, 3)]
+        for kind in ("plain", "rough")
+        for slots, share in ((1, 1.0), (4, 0.9))
+    }
+    found = [text.split() for text in searches.ratios(nights, [1, 2])]
+    assert [words[:2] for words in found] == [["plain", "4"], ["rough", "4"], ["all", "4"]]
+    assert all(words[2:] == ["0.90", "±", "0.00", "0.90", "±", "0.00"] for words in found)
+    assert searches.line("plain", 4, nights["plain", 4], [2]).split()[:5] == ["plain", "4", "5.40", "1.0", "0.00"]

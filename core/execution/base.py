@@ -40,6 +40,10 @@ class MachineLost(ExecutorFailed):
     """Another machine was lost, and its training with it. Neither this machine nor the experiment is at fault."""
 
 
+class ExecutorLost(UserError):
+    """What runs the trainings is gone for good. The run ends, and another start continues it."""
+
+
 class DataUnusable(UserError):
     """The scorer cannot use the run's data, and a retry cannot help."""
 
@@ -63,6 +67,7 @@ class Executor(Protocol):
         Raises:
             ExecutorFailed: The harness failed. The executor can be used again.
             MachineLost: The machine of the training failed. The executor waits before it uses that machine again.
+            ExecutorLost: No executor of this start can be used again.
             DataUnusable: The data cannot be used, and a retry cannot help.
         """
         ...

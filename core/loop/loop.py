@@ -89,6 +89,7 @@ class Loop:
             TamperedError: The run's own copies were altered.
             UsageError: The baseline cannot be trained.
             DataUnusable: The scorer cannot use the data.
+            ExecutorLost: Nothing can be trained any more in this start.
         """
         ending = self._ending
         await self._server.start()

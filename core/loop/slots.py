@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from core.execution.base import DataUnusable, Executor, ExecutorFailed, MachineLost, Placed
+from core.execution.base import DataUnusable, Executor, ExecutorFailed, ExecutorLost, MachineLost, Placed
 from core.git.errors import RepositoryError
 from core.judging.schedule import Work
 from core.loop.ending import Ending
@@ -66,8 +66,10 @@ class Slots:
 
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
-            await self._run(slot, work, self._active.trainings.launch(work, slot.index))
-        except (JournalError, TamperedError, DataUnusable) as error:
+            job = self._active.trainings.launch(work, slot.index)
+            self._wake()  # another proposal may be wanted now
+            await self._run(slot, work, job)
+        except (JournalError, TamperedError, DataUnusable, ExecutorLost) as error:
             self._ending.fail(error)
         except RepositoryError as error:
             self._holding.begin(str(error), "job")

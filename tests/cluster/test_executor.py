@@ -24,21 +24,22 @@ from tests.core.execution.cluster.test_executor import Told, harnesses, ignore, 
 
 
 class Ray:
-    """A cluster of two raylets, and the executors of a run on it. Its head takes no trainings."""
+    """A cluster of two raylets, and the executors of a run on it. Its head takes no trainings. `head`: more for its head."""
 
-    def __init__(self, run: Path, cache: Path) -> None:
+    def __init__(self, run: Path, cache: Path, **head: object) -> None:
         from ray.cluster_utils import Cluster
 
         os.environ["AUTORESEARCH_CLUSTER"] = str(cache)  # the raylets inherit it
         self.run, self.cache = run, cache
         self.cluster: Any = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20}
-        )  # fmt: skip
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20, **head},
+        )
         self.nodes = {name: self.add(name) for name in ("one", "two")}
         self.executors: list[RayExecutor] = []
 
-    def add(self, name: str) -> Any:
-        return self.cluster.add_node(num_cpus=1, node_name=name, object_store_memory=80 << 20)
+    def add(self, name: str, **more: object) -> Any:
+        return self.cluster.add_node(num_cpus=1, node_name=name, object_store_memory=80 << 20, **more)
 
     def slots(self, count: int) -> list[RayExecutor]:
         def cluster() -> RayCluster:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from pathlib import Path
 
-from core.execution.base import ExecutorFailed, MachineLost, Placed, Update
+from core.execution.base import ExecutorFailed, ExecutorLost, MachineLost, Placed, Update
 from core.execution.cluster.files import Sources, frozen
 from core.execution.cluster.messages import Setup
 from core.execution.cluster.place import Place
@@ -16,6 +16,7 @@ from core.machine.project import torch_build
 from nanochat.contract.job import Job, Outcome, Result
 
 ABORT_S = 10.0  # how long an aborted job may take to end before its actor is killed
+LOST_S = 5.0  # the same when the cluster is lost: Ray ends this process soon
 
 
 class RayExecutor:
@@ -35,15 +36,19 @@ class RayExecutor:
         self._told_to_end.clear()
         work = asyncio.create_task(self._run(job, update, nodes))
         told = asyncio.create_task(self._told_to_end.wait())
+        lost = asyncio.create_task(self._places.lost())
         try:
-            await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, told, lost), return_when=asyncio.FIRST_COMPLETED)
+            if lost.done() and not _has_result(work):  # nodes are lost with their cluster, so that comes first
+                await self._ended_early(job, work, LOST_S)
+                raise ExecutorLost(lost.result())
             if not work.done():
-                return await self._ended_early(job, work)
+                return await self._ended_early(job, work, ABORT_S)
             return work.result()
         finally:
-            for task in (work, told):
+            for task in (work, told, lost):
                 task.cancel()
-            await asyncio.gather(work, told, return_exceptions=True)
+            await asyncio.gather(work, told, lost, return_exceptions=True)
 
     async def _run(self, job: Job, update: Update, nodes: Collection[str]) -> Result:
         place = self._place = await self._places.take(job.seed, nodes)
@@ -70,10 +75,10 @@ class RayExecutor:
         finally:
             self._place = None
 
-    async def _ended_early(self, job: Job, work: asyncio.Task[Result]) -> Result:
-        """Return the result of a job that is told to end. If it does not end in time, its actor is killed."""
+    async def _ended_early(self, job: Job, work: asyncio.Task[Result], within_s: float) -> Result:
+        """Return the result of a job that is told to end. If it does not end within so many seconds, its actor is killed."""
         try:
-            async with asyncio.timeout(ABORT_S):
+            async with asyncio.timeout(within_s):
                 if self._place is not None:
                     await self._place.abort()
                     return await asyncio.shield(work)
@@ -87,6 +92,10 @@ class RayExecutor:
     async def close(self) -> None:
         self._told_to_end.set()
         await self._places.leave()
+
+
+def _has_result(work: asyncio.Task[Result]) -> bool:
+    return work.done() and not work.cancelled() and work.exception() is None
 
 
 def share(harness: Path, run: str, device: str, *, compiles: bool, cluster: Connect, kind: str = "") -> Places:

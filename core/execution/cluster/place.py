@@ -162,10 +162,10 @@ class Place:
         """End the running job early. Raises NodeLost and NodeRefused."""
         await self._remote.call("abort", within_s=ANSWER_S)
 
-    async def close(self) -> None:
-        """End the job, the harness and the actor."""
+    async def close(self, within_s: float = CLOSE_S) -> None:
+        """End the job, the harness and the actor. `within_s`: how many seconds the first two may take."""
         try:
-            await self._remote.call("close", within_s=CLOSE_S)
+            await self._remote.call("close", within_s=within_s)
         except ExecutorFailed:
             pass  # it ends with the actor
         finally:

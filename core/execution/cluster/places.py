@@ -11,12 +11,13 @@ from core.execution.base import ExecutorFailed
 from core.execution.cluster.failures import Failures
 from core.execution.cluster.files import Sources
 from core.execution.cluster.messages import Facts, Setup
-from core.execution.cluster.place import Place
+from core.execution.cluster.place import CLOSE_S, Place
 from core.execution.cluster.ray_cluster import Cluster, Node, NodeLost
 
 NO_PLACE_S = 60.0  # how long a job waits when no node is left
 THESE_S = 30.0  # how long a job waits for the nodes that it should run on while none of them runs anything
 LOOK_S = 1.0  # how often it looks for one
+LOST_S = 5.0  # how long a place may take to close when the cluster is lost
 
 
 class Places:
@@ -46,6 +47,7 @@ class Places:
         self.kind = kind
         self._waited = False  # whether the user knows that there are fewer places than slots
         self._notes: list[str] = []
+        self._close_s = CLOSE_S
         self._awaited: dict[object, Collection[str]] = {}  # job that asks for a place -> nodes that it needs
 
     def join(self) -> None:
@@ -137,6 +139,12 @@ class Places:
             self._failures.note(place.node.id, why)
         place.kill()
 
+    async def lost(self) -> str:
+        """Wait until the cluster is lost for good. Returns why, and what to do next."""
+        why = await self._cluster.lost()
+        self._close_s = LOST_S
+        return why
+
     async def leave(self) -> None:
         """Count an executor that has ended. The last one closes the cluster."""
         self._executors -= 1
@@ -144,7 +152,7 @@ class Places:
             return
         places, self._idle, self._busy = [*self._idle, *self._busy], [], []
         try:
-            await asyncio.gather(*(place.close() for place in places), return_exceptions=True)
+            await asyncio.gather(*(place.close(self._close_s) for place in places), return_exceptions=True)
         finally:
             self._cluster.close()
 

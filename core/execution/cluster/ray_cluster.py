@@ -1,8 +1,9 @@
-"""The cluster as the executor sees it, and Ray behind it. The only module that imports Ray, and only when a cluster is used."""
+"""The cluster as the executor sees it, and Ray behind it. Ray is only imported here and in ray_head.py, when a cluster is used."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import hashlib
 import importlib
@@ -13,22 +14,32 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 
+from core import entry
 from core.execution.base import ExecutorFailed
-from core.execution.cluster import actor, code
+from core.execution.cluster import actor, aside, code
 from core.execution.cluster.actor import DONE, Actor
+from core.execution.cluster.ray_errors import explained, is_full
+from core.execution.cluster.ray_head import CLIENT, Head, Listed, joined
 from core.machine import temporary
 from core.machine.project import UsageError
 
 LOOPBACK = "127.0.0.1"
 REACH_S = 5.0  # to connect to an address
 HEAD_S = 30.0  # for an answer of the head
+KILL_S = 3.0  # at the end, for actors that are being killed
+SHUT_S = 60.0  # to disconnect; without a head, Ray may never do it
+LOST_S = 12.0  # the same when the head is known to be gone. Ray takes 7 s then
+INLINE = 100_000  # bytes; Ray puts larger arguments into its object store, and waits while that is full
 PREFIX = "autoresearch-ray-"  # of the folder of a cluster on this machine
 LONGEST = 30  # characters of the path to that folder
 STORE_BYTES = 160 << 20  # of the object store of a local cluster: chunks pass through it
@@ -43,7 +54,13 @@ SETTINGS = {
 }
 # Of a cluster on this machine: it uses the loopback address only, and answers only those who have its token. Ray reads the name of
 # the first variable on all systems.
-ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+ALONE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "120",  # after that, Ray ends this process if there is no head
+}
+# Of a process that joins a cluster: the same, which would be a minute. HeadWatch comes first, and the run ends in good order.
+JOINING = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 
 
 class NodeLost(ExecutorFailed):
@@ -89,6 +106,10 @@ class Cluster(Protocol):
         """
         ...
 
+    async def lost(self) -> str:
+        """Wait until the cluster is lost for good. Returns why, and what to do next, as sentences."""
+        ...
+
     def close(self) -> None:
         """Disconnect, and end what was started."""
         ...
@@ -105,7 +126,7 @@ def check_installed() -> None:
 
 def check_reachable(address: str) -> None:
     """Raise UsageError if nothing answers at an address that names a host. Does not import Ray."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    host, colon, port = address.removeprefix(CLIENT).rpartition(":")
     if not colon or not port.isdigit():
         if address in ("", "auto"):
             return
@@ -136,6 +157,8 @@ def connect(address: str, places: int, device: str) -> RayCluster:
     if not address:
         # whatever the user has set for another cluster
         os.environ.update(ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    else:
+        os.environ.update({name: value for name, value in JOINING.items() if name not in os.environ})
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
@@ -150,11 +173,12 @@ def connect(address: str, places: int, device: str) -> RayCluster:
     try:
         with _kept_signals():
             ray.init(**options, log_to_driver=False, logging_level="ERROR")
+        head = joined(ray, address)
     except Exception as error:  # also RayError, such as AuthenticationError
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(_unreachable(address, error)) from error
-    return RayCluster(ray, folder)
+    return RayCluster(ray, folder, head)
 
 
 def _session_folder() -> str:
@@ -200,23 +224,30 @@ def _kept_signals() -> Iterator[None]:
 
 
 class RayCluster:
-    """A cluster that this process is connected to. `folder`: of a cluster that was started for this process; "" otherwise."""
+    """A cluster that this process is connected to.
 
-    def __init__(self, ray: Any, folder: str) -> None:
-        self._ray, self._folder = ray, folder
+    Args:
+        ray: The module ray, connected.
+        folder: Of a cluster that was started for this process; "" otherwise.
+        head: Its head.
+    """
+
+    def __init__(self, ray: Any, folder: str, head: Head) -> None:
+        self._ray, self._folder, self._head = ray, folder, head
+        self._killing: list[threading.Thread] = []
         self._code = code.packed()  # once, since the sources may change later
         self._digest = hashlib.sha256(self._code).hexdigest()
         importlib.import_module("ray.cloudpickle").register_pickle_by_value(actor)
         self._actor = ray.remote(Actor)
 
     async def nodes(self, device: str) -> Sequence[Node]:
-        found = [one for one in await self._within(self._ray.nodes) if one["Alive"]]
-        nodes = [(one, int(one["Resources"].get(RESOURCES[device], 0))) for one in found]
-        return [Node(one["NodeID"], _name(one), places) for one, places in nodes if places > 0]
+        found: Sequence[Listed] = await self._within(lambda: self._head.nodes(HEAD_S))
+        nodes = [(one, int(one.resources.get(RESOURCES[device], 0))) for one in found]
+        return [Node(one.id, one.name, places) for one, places in nodes if places > 0]
 
     async def place(self, node: Node, device: str) -> Remote:
         handle = await self._within(lambda: self._start(node, device))
-        return RayRemote(self._ray, handle, node.name)
+        return RayRemote(handle, node.name, self._kill)
 
     def _start(self, node: Node, device: str) -> Any:
         strategies = importlib.import_module("ray.util.scheduling_strategies")
@@ -232,47 +263,87 @@ class RayCluster:
     async def _within(self, work: Callable[[], Any]) -> Any:
         """Ask the head of the cluster. Without one, Ray waits for it, and the loop must not. Raises NodeLost."""
         try:
-            return await asyncio.wait_for(asyncio.to_thread(work), HEAD_S)
+            return await asyncio.wait_for(aside.call(work), HEAD_S)
         except TimeoutError:
+            self._head.watch.doubt()
             raise NodeLost(f"The head of the Ray cluster did not answer within {HEAD_S:.0f} s.") from None
         except Exception as error:  # Ray raises errors of many kinds
+            if is_full(error):  # of the code that an actor brings along
+                raise NodeLost(explained(error, "This machine")) from error
+            self._head.watch.doubt()
             raise NodeLost(f"The Ray cluster does not answer ({_line(error)}).") from error
 
+    async def lost(self) -> str:
+        return await self._head.watch.lost()
+
+    def _kill(self, handle: Any) -> None:
+        """Kill an actor. With ray:// that waits for the head, so nobody waits for it here."""
+
+        def kill() -> None:
+            with contextlib.suppress(Exception):  # it may be gone already
+                self._ray.kill(handle, no_restart=True)
+
+        self._killing = [thread for thread in self._killing if thread.is_alive()] + [aside.start(kill)]
+
     def close(self) -> None:
+        gone = self._head.watch.gone
+        self._head.watch.stop()
+        until = time.monotonic() + (0.0 if gone else KILL_S)
+        for thread in self._killing:
+            thread.join(max(0.0, until - time.monotonic()))
         with _kept_signals():
-            self._ray.shutdown()
+            shutting = aside.start(self._ray.shutdown)
+            shutting.join(LOST_S if gone else SHUT_S)
+        if shutting.is_alive():
+            atexit.unregister(self._ray.shutdown)  # it would wait once more, after all else has ended
+            entry.end_without_cleanup()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class RayRemote:
-    """An actor in Ray."""
+    """An actor in Ray.
 
-    def __init__(self, ray: Any, handle: Any, node: str) -> None:
-        self._ray, self._handle, self._node = ray, handle, node
+    Args:
+        handle: Its handle.
+        node: The name of its node.
+        kill: Kills the actor of a handle.
+    """
+
+    def __init__(self, handle: Any, node: str, kill: Callable[[Any], None]) -> None:
+        self._handle, self._node, self._kill = handle, node, kill
 
     async def call(self, method: str, *arguments: bytes, within_s: float) -> bytes:
         try:
-            future = self._handle.call.remote(method, *arguments).future()
-            answer: bytes = await asyncio.wait_for(asyncio.wrap_future(future), within_s)
+            async with asyncio.timeout(within_s):
+                answer: bytes = await asyncio.wrap_future(await self._send(method, *arguments))
         except TimeoutError:
             raise NodeLost(f"Node {self._node} did not answer within {within_s:.0f} s.") from None
+        except ExecutorFailed:
+            raise
         except Exception as error:  # RayError, and with ray:// also ConnectionError and others
-            raise NodeLost(f"Node {self._node} or its process has ended ({type(error).__name__}).") from error
+            raise NodeLost(explained(error, f"Node {self._node}")) from error
         if answer[:1] != DONE:
             words = answer[1:].decode(errors="replace")
             raise NodeRefused(f"Node {self._node} reports: {words.rstrip('.')}.")
         return answer[1:]
 
+    async def _send(self, method: str, *arguments: bytes) -> Future[bytes]:
+        """Send a call, and return the future of its answer. Raises ExecutorFailed if this machine cannot send anything now."""
+
+        def send() -> Future[bytes]:
+            found: Future[bytes] = self._handle.call.remote(method, *arguments).future()
+            return found
+
+        try:
+            return await aside.call(send) if sum(map(len, arguments)) > INLINE else send()
+        except Exception as error:
+            if is_full(error):  # no node is at fault
+                raise ExecutorFailed(explained(error, "This machine")) from error
+            raise
+
     def kill(self) -> None:
-        with contextlib.suppress(Exception):  # it may be gone already
-            self._ray.kill(self._handle, no_restart=True)
-
-
-def _name(found: dict[str, Any]) -> str:
-    """Return the name that a node was started with, or that of its machine."""
-    given, address = str(found.get("NodeName") or ""), str(found.get("NodeManagerAddress") or "")
-    return given if given and given != address else str(found.get("NodeManagerHostname") or address)
+        self._kill(self._handle)
 
 
 def _line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.agents.base import AgentFailed
-from core.execution.base import DataUnusable, ExecutorFailed, MachineLost, Update
+from core.execution.base import DataUnusable, ExecutorFailed, ExecutorLost, MachineLost, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
@@ -262,6 +262,23 @@ def test_data_that_cannot_be_used_ends_the_run_with_its_words(night: Night) -> N
     assert stopped is not None and "The data is gone." in stopped.reason
 
 
+def test_a_lost_executor_ends_the_run_with_its_words_and_the_next_start_goes_on(night: Night) -> None:
+    broken = Failing(WORLD, lambda count, _: ExecutorLost("The cluster is gone.") if count == 2 else None)
+    with pytest.raises(ExecutorLost):
+        night.run([GOOD], WORLD, executors=[broken])
+    stopped = fold(night.events()).stopped
+    assert stopped is not None and stopped.reason == "The cluster is gone." and not stopped.finished
+    active = night.active()
+    active.experiments.interrupt_running("the loop ended while it ran")  # as every start does
+    active.journal.close()
+    state = night.run([BAD], WORLD)
+    assert verdicts(state) == ["interrupted", "keep", "discard"] and not state.running
+    launched, measured = (
+        [event.job for event in night.events() if isinstance(event, kind)] for kind in (ev.Launched, ev.Measured)
+    )
+    assert sorted(launched) == sorted(measured) and len(set(measured)) == len(measured)
+
+
 @pytest.mark.parametrize("slots", [2, 4])
 def test_several_slots_judge_the_same(tmp_path: Path, slots: int) -> None:
     good = [f"K{i} = 1" for i in (1, 4, 7)]
@@ -273,6 +290,29 @@ def test_several_slots_judge_the_same(tmp_path: Path, slots: int) -> None:
     ]  # fmt: skip
     best = night.active().source(state.incumbent)
     assert all(idea in best for idea in good) and BAD not in best
+
+
+class LongAfterFirst(DeterministicExecutor):
+    """The first job ends at once, and no other."""
+
+    async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
+        result = await super().run(job, update)
+        self._seconds = 600.0
+        return result
+
+
+def test_free_slots_are_filled_without_waiting_for_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.loop.loop.TICK_S", 600.0)
+
+    async def stop_when_full(loop: Loop) -> None:
+        while len(loop.active.state.running) < 4:  # noqa: ASYNC110  the loop fills it
+            await asyncio.sleep(0.01)
+        loop.stop("all slots are busy", now=True)
+
+    night = Night(tmp_path, slots=4)
+    executors = [LongAfterFirst(WORLD), *(DeterministicExecutor(WORLD, 600.0) for _ in range(3))]
+    state = night.run([f"K{i} = 1" for i in range(1, 6)], WORLD, meanwhile=stop_when_full, executors=executors)
+    assert state.stopped is not None and state.stopped.reason == "all slots are busy"
 
 
 # -- limits, ends, and going on ---------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ class InProcess:
 
     machines: list[Machine]
     closed: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)  # set when its head is gone
 
     async def nodes(self, device: str) -> Sequence[Node]:
         rooms = [(one, one.cards if device == "cuda" else one.places) for one in self.machines if one.alive]
@@ -76,6 +77,10 @@ class InProcess:
         )
         machine.slots.append(slot)
         return Slot(machine, slot)
+
+    async def lost(self) -> str:
+        await self.gone.wait()
+        return "The head is gone."
 
     def close(self) -> None:
         self.closed = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,7 +42,79 @@ async def test_every_error_of_the_transport_is_a_lost_node(error: Exception) -> 
     future.set_exception(error)
     handle = SimpleNamespace(call=SimpleNamespace(remote=lambda *_: SimpleNamespace(future=lambda: future)))
     with pytest.raises(NodeLost, match=f"Node a .*{type(error).__name__}"):
-        await RayRemote(None, handle, "a").call("news", within_s=1.0)
+        await RayRemote(handle, "a", lambda _: None).call("news", within_s=1.0)
+
+
+class RayTaskError(Exception):
+    """As Ray's: what a task raised is in `cause`."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("a traceback")
+        self.cause = cause
+
+
+class ObjectStoreFullError(Exception):
+    """As Ray's."""
+
+
+class OutOfDiskError(Exception):
+    """As Ray's."""
+
+
+class OutOfMemoryError(Exception):
+    """As Ray's."""
+
+
+def told_by(error: Exception) -> RayRemote:
+    """An actor each of whose answers is this error."""
+    future: Future[bytes] = Future()
+    future.set_exception(error)
+    return RayRemote(
+        SimpleNamespace(call=SimpleNamespace(remote=lambda *_: SimpleNamespace(future=lambda: future))),
+        "a",
+        lambda _: None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ObjectStoreFullError("full"), "Node a has no room in Ray's object store"),
+        (RayTaskError(ObjectStoreFullError("full")), "Node a has no room in Ray's object store"),
+        (OutOfDiskError("full"), "Node a has a full disk"),
+        (OutOfMemoryError("killed"), "Node a ran out of memory, and Ray ended the process"),
+        (RayTaskError(ValueError("?")), r"Node a or its process has ended \(RayTaskError\)"),
+    ],
+)
+async def test_what_a_node_lacks_has_a_sentence_of_its_own(error: Exception, words: str) -> None:
+    with pytest.raises(NodeLost, match=words):
+        await told_by(error).call("news", within_s=1.0)
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20])
+async def test_a_full_store_on_this_machine_is_no_fault_of_the_node(size: int) -> None:
+    """A large argument is stored in a thread, since that waits for room."""
+
+    def put(method: str, *arguments: bytes) -> None:
+        threads.append(threading.current_thread())
+        raise ObjectStoreFullError("full")
+
+    threads: list[threading.Thread] = []
+    remote = RayRemote(SimpleNamespace(call=SimpleNamespace(remote=put)), "a", lambda _: None)
+    with pytest.raises(ExecutorFailed, match="This machine has no room in Ray's object store") as raised:
+        await remote.call("put", bytes(size), within_s=5.0)
+    assert not isinstance(raised.value, NodeLost)
+    assert (threads[0] is threading.main_thread()) == (size == 0)
+
+
+async def test_a_store_that_takes_too_long_is_a_lost_node_and_the_loop_goes_on() -> None:
+    release = threading.Event()
+    remote = RayRemote(SimpleNamespace(call=SimpleNamespace(remote=lambda *_: release.wait(60))), "a", lambda _: None)
+    try:
+        with pytest.raises(NodeLost, match="did not answer within 0 s"):
+            await remote.call("put", bytes(1 << 20), within_s=0.1)
+    finally:
+        release.set()
 
 
 @pytest.mark.parametrize("method", ["hello", "missing", "news"])
