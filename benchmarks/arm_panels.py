@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from panel_design import Run, Single, effects, fitting_together, together, train, version_of
+from panel_design import MOST, Run, Single, effects, fitting_together, together, train, version_of
 from simulated import SIGMA, Night
 
 from core.agents.search.agent import Search
@@ -50,14 +50,15 @@ class Limits:
         most: Panels that one change takes part in.
     """
 
-    near: float = 0.0
+    near: float = -0.35
     clear: float = 3.0
-    waiting: int = 8
+    waiting: int = MOST
     promising: float = 0.5
     most: int = 2
 
 
-LIMITS = Limits()
+ALONE = Limits()
+BESIDE = Limits(near=0.0, waiting=8)  # in `search+panels`, where `near` is the gain that the model expects
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Panels:
     """
 
     night: Night
-    limits: Limits = LIMITS
+    limits: Limits = ALONE
     _queue: list[tuple[str, bool | None]] = field(default_factory=list)  # ideas (None), and knobs with their direction
     _waiting: dict[Single, float] = field(default_factory=dict)  # with the latest estimate of the effect
     _panels: Counter[Single] = field(default_factory=Counter)
@@ -179,7 +180,7 @@ def search_with_panels(night: Night) -> None:
     agent, done = Search(), set[str]()
     while True:
         taken = known_about(night, done)
-        if len(taken) < LIMITS.waiting:
+        if len(taken) < BESIDE.waiting:
             night.try_out(agent.propose_now(night.context()))
             continue
         done |= {one.name for one in taken}
@@ -201,8 +202,8 @@ def known_about(night: Night, done: set[str]) -> list[Single]:
     options = options_of(night)
     expected = options.model.expected
     best = [max(group, key=lambda one: expected.gain(one.change)) for group in options.known_about()]
-    some = [one for one in best if one.name not in done and expected.gain(one.change) >= LIMITS.near]
-    if len(some) < LIMITS.waiting:
+    some = [one for one in best if one.name not in done and expected.gain(one.change) >= BESIDE.near]
+    if len(some) < BESIDE.waiting:
         return []
     some.sort(key=lambda one: -expected.gain(one.change))
     return fitting_together(night.sources[night.incumbent], [Single(one.name, one.value) for one in some])
@@ -214,7 +215,7 @@ def found_promising(options: Options, singles: Sequence[Single]) -> list[Single]
     for one in singles:
         idea = one.value is None
         change = options.change({} if one.value is None else {one.name: one.value}, [one.name] if idea else [])
-        if options.model.expected.gain(change) > LIMITS.promising * options.model.spread(change):
+        if options.model.expected.gain(change) > BESIDE.promising * options.model.spread(change):
             found.append(one)
     return found
 

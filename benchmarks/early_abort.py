@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from core.record import journal
+from core.record.events import Measured
 from core.record.experiment import Experiment
 from core.record.fold import fold
 from core.target import TARGET
@@ -58,7 +59,7 @@ class Night:
 def read(path: Path) -> Night:
     """Return a night from its journal."""
     events = list(journal.read(path))
-    measured = [event for event in events if event.type == "measured" and not event.role.is_check]
+    measured = [event for event in events if isinstance(event, Measured) and not event.role.is_check]
     state = fold(events)
     losses, schedules = [], 0
     for experiment in state.experiments.values():
