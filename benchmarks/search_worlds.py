@@ -2,13 +2,18 @@
 
 The kinds of worlds are in worlds.py. The agent is the real one, and so is the keep rule; a training costs a microsecond. The arms:
 
-    search   the agent as it is
-    tpe      joint multivariate TPE (Optuna) over the knobs that matter
-    random   the same knobs, drawn at random
+    search         the agent as it is
+    panels         single changes, then panels of those that do not lose clearly (arm_panels.py)
+    search+panels  the agent, with panels of what it has tried alone (arm_panels.py)
+    old            the policy of the agent before it had a joint model (arm_old.py)
+    tpe            joint multivariate TPE (Optuna) over the knobs that matter
+    cmaes          CMA-ES over the same knobs (arm_cmaes.py)
+    random         the same knobs, drawn at random
+    untold         the agent, whose model is not told that a value of a knob has failed
 
 The ratio of `search` to another arm is that of their mean gains over the same worlds.
 
-python benchmarks/search_worlds.py [--worlds 12] [--trainings 150] [--arms search tpe random] [--kinds plain recorded] [--keep FILE]
+python benchmarks/search_worlds.py [--worlds 12] [--trainings 150] [--arms search panels tpe] [--kinds plain recorded] [--keep FILE]
 """
 
 from __future__ import annotations
@@ -20,19 +25,23 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import optuna
+from arm_cmaes import cmaes
+from arm_old import old
+from arm_panels import panels, search_with_panels
 from arms import distribution, important, setting, tpe_study
 from simulated import SIGMA, START, Night
 from simulated_record import Record, Row, row
 from worlds import KINDS, Kind, World
 
-from core.agents.base import AgentFailed
+from core.agents.base import AgentFailed, PastExperiment
+from core.agents.search import joint
 from core.agents.search.agent import Search
 from core.agents.search.ranges import range_for
 from core.change import edits
@@ -73,7 +82,31 @@ def at_random(night: Night) -> None:
             night.try_out(proposal)
 
 
-ARMS: dict[str, Callable[[Night], None]] = {"search": search, "tpe": tpe, "random": at_random}
+def untold(night: Night) -> None:
+    """The agent, whose model is not told that a value of a knob has failed. It still does not repeat it."""
+    with failures_untold():
+        search(night)
+
+
+@contextlib.contextmanager
+def failures_untold() -> Iterator[None]:
+    """Leave the joint model without the large loss of a knob's value that failed."""
+    told = joint._failed_alone
+    joint._failed_alone = _never
+    try:
+        yield
+    finally:
+        joint._failed_alone = told
+
+
+def _never(one: PastExperiment) -> bool:
+    return False
+
+
+ARMS: dict[str, Callable[[Night], None]] = {
+    "search": search, "panels": panels, "search+panels": search_with_panels, "old": old, "tpe": tpe, "cmaes": cmaes,
+    "random": at_random, "untold": untold,
+}  # fmt: skip
 
 
 def run(arm: str, kind: Kind, source: str, seed: int, trainings: int) -> Night:
@@ -114,7 +147,7 @@ def line(rows: Sequence[Row], shown: Sequence[int]) -> str:
         for every in ([one.keeps for one in rows], [one.mistakes for one in rows])
     )
     each = statistics.fmean(one.seconds for one in rows)
-    return f"{rows[0].kind:<10}{rows[0].arm:<10}{gains}{kept:>8.1f}{false:>7.2f}{each:>7.1f}"
+    return f"{rows[0].kind:<10}{rows[0].arm:<14}{gains}{kept:>8.1f}{false:>7.2f}{each:>7.1f}"
 
 
 def ratios(nights: dict[tuple[str, str], list[Row]], shown: Sequence[int]) -> list[str]:
@@ -137,7 +170,7 @@ def ratios(nights: dict[tuple[str, str], list[Row]], shown: Sequence[int]) -> li
                 )
                 found, error = ratio(ours, theirs)
                 cells.append("-" if math.isnan(found) else f"{found:.2f} ± {error:.2f}")
-            lines.append(f"{name:<10}{other:<10}" + "".join(f"{cell:>16}" for cell in cells))
+            lines.append(f"{name:<10}{other:<14}" + "".join(f"{cell:>16}" for cell in cells))
     return lines
 
 
@@ -154,7 +187,7 @@ def main() -> None:
     print(
         "true gain of the best after so many trainings, in standard deviations of one score; kept, of them by mistake; s a night"
     )
-    print(f"{'world':<10}{'arm':<10}" + "".join(f"{count:>8}" for count in shown) + "    kept  false      s")
+    print(f"{'world':<10}{'arm':<14}" + "".join(f"{count:>8}" for count in shown) + "    kept  false      s")
     nights: dict[tuple[str, str], list[Row]] = {}
     for kind in options.kinds:
         for arm in options.arms:
@@ -167,12 +200,12 @@ def main() -> None:
             statistics.fmean(statistics.fmean(one.gain(count) for one in nights[kind, arm]) for kind in options.kinds)
             for count in shown
         ]
-        print(f"{'mean':<10}{arm:<10}" + "".join(f"{mean:>8.2f}" for mean in means))
+        print(f"{'mean':<10}{arm:<14}" + "".join(f"{mean:>8.2f}" for mean in means))
     if found := ratios(nights, shown):
         print(
             f"gain of {OURS} / gain of the other arm, with its standard error over the worlds; - if that gain is not clearly above 0"
         )
-        print(f"{'world':<10}{'other':<10}" + "".join(f"{count:>16}" for count in shown))
+        print(f"{'world':<10}{'other':<14}" + "".join(f"{count:>16}" for count in shown))
         print("\n".join(found))
 
 
