@@ -126,7 +126,10 @@ def test_changes_that_are_too_small_alone_are_kept_together_after_a_panel(search
         for one in benchmark("panel_design").fitting_together(SOURCE, [arm.Single(name) for name in TARGET_NAMES])
     ]
     night = plain_night(searches, 160, **dict.fromkeys(names, 1.5))
-    night.world._curve, night.world._best = dict.fromkeys(night.world._curve, 4.0), dict.fromkeys(night.world._best, 0.0)
+    night.world._curve, night.world._best = (
+        dict.fromkeys(night.world._curve, 4.0),
+        dict.fromkeys(night.world._best, 0.0),
+    )
     with searches.contextlib.suppress(StopIteration):
         arm.Panels(night).run()
     kept = night.ideas[night.incumbent]
