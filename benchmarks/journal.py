@@ -101,7 +101,7 @@ def steps(state: State, folder: Path) -> Iterator[tuple[str, Callable[[], object
         tried={one.fingerprint: one.number for one in past}, proposed={Search.name: len(past)},
     )  # fmt: skip
     yield "the noise, estimated", lambda: schedule.noise(state)
-    yield "the next trainings", lambda: list(schedule.wanted(state, sigma))
+    yield "the next trainings", lambda: list(schedule.next_work(state, sigma))
     yield "results.tsv and notebook.md", lambda: publish(folder, state, sigma)
     yield "a proposal of search", lambda: Search().propose_now(context)
 

@@ -158,7 +158,9 @@ class SlotsNight:
     def _tried(self) -> dict[str, int]:
         here = edits.fingerprint(self._sources[self.state.incumbent])
         alike = {one.parent for one in self.state.experiments.values()}
-        return schedule.tried(self.state, {one for one in alike if edits.fingerprint(self._sources[one]) == here})
+        return schedule.tried_changes(
+            self.state, {one for one in alike if edits.fingerprint(self._sources[one]) == here}
+        )
 
     # -- trainings --------------------------------------------------------------------------------------------------
 
@@ -171,7 +173,7 @@ class SlotsNight:
         free = min(self.slots - len(self._running), self._left)
         if free <= 0:
             return False
-        works = list(islice(schedule.wanted(self.state, self._sigma), free))
+        works = list(islice(schedule.next_work(self.state, self._sigma), free))
         for work in works:
             job, slot = f"j{self.state.jobs + 1}", len(self._running)
             self._record(

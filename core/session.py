@@ -43,7 +43,7 @@ from core.run import background, notices
 from core.run import notify as notifications
 from core.run.active import ActiveRun
 from core.run.background import say, tell
-from core.run.beside import check_alone
+from core.run.device_use import check_run_device
 from core.run.opening import open_run
 from core.run.options import Options as Options
 from core.run.options import StartOptions, from_files, start_options
@@ -109,7 +109,7 @@ def run(
     try:
         with active.recording_end():
             unasked = notices.unasked(chosen.config.approval, start.gate_time_s)
-            _record_notices(project, active, chosen, (config.said(used), why, unasked))
+            _record_notices(project, active, chosen, (config.sources_text(used), why, unasked))
             _work(active, maker(), executor, chosen, effective, attended, SEEDS if reports else 0)
         reported = reports and _write_report(active)
     finally:
@@ -129,7 +129,7 @@ def _check_start(project: Project, chosen: Plan, start: StartOptions) -> None:
         raise UsageError(f"--gate-time {start.gate_time_s:g} is not valid; it must be 1 second or more, such as 60.")
     notifications.check(start.notify, start.notify_on)
     if not start.beside:
-        check_alone(project, chosen)
+        check_run_device(project, chosen)
     if chosen.options.agent is not None:
         registry.check_settings(chosen.options.agent)
 
@@ -196,7 +196,7 @@ def _record_notices(project: Project, active: ActiveRun, chosen: Plan, first: Se
     """Record what the human should know about this start. `first`: which settings come from files and so on; '' for none."""
     changes = () if chosen.new else (notices.source_changed(project, active), notices.text_changed(active))
     rehearsal = COMPUTED if chosen.new and active.config.computed else ""
-    for words in (*first, chosen.said, rehearsal, *changes):
+    for words in (*first, chosen.notice, rehearsal, *changes):
         if words:
             active.record(ev.Notice(text=words))
 
@@ -232,7 +232,7 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
     options = Options(name=project.pick(name).name)
     chosen = make_plan(project, options)
     if not beside:
-        check_alone(project, chosen)
+        check_run_device(project, chosen)
     maker = executors.maker(chosen.config)
     active, lock = open_run(project, chosen, options, print_event, loop=False)
     executor = maker(_slot(active, "harness-report.log", 0))

@@ -19,7 +19,7 @@ from core.doctor import Check, Health
 from core.export.folder import Export, Facts
 from core.export.samples import Sample, Samples
 from core.loop.trial import Proposed, Tried
-from core.record.experiment import Said
+from core.record.experiment import Hint
 from core.record.live import Load, Picture, Slot, Waiting
 from core.reporting.comparison import Comparison, Side
 from core.reporting.highlights import Highlight, Topic
@@ -42,7 +42,7 @@ COMMANDS: dict[str, type] = {
 PARTS: dict[str, type] = {
     "loop": Loop, "best": Best, "gain": Gain, "check": FinalCheck, "experiment": Highlight, "topic": Topic, "latest": Recent, "agent": Score,
     "format": Form, "operator": Operated, "activity": Picture, "waiting": Waiting, "training": Slot, "load": Load, "side": Side,
-    "run": RunFacts, "row": Row, "hint": Said, "model": Facts, "text": Sample, "listed agent": Listed, "proposal": Tried,
+    "run": RunFacts, "row": Row, "hint": Hint, "model": Facts, "text": Sample, "listed agent": Listed, "proposal": Tried,
     "machine check": Check,
 }  # fmt: skip
 BY_HAND = {

@@ -10,7 +10,7 @@ from textual.app import App
 from textual.widgets import Input
 
 from core.judging import schedule
-from core.judging.gain import Scale, moved_numbers
+from core.judging.gain import Scale, affected_numbers
 from core.judging.noise import Noise
 from core.record import events as ev
 from core.reporting import phrases
@@ -168,7 +168,7 @@ class PaneUpdates:
             return sorted(state.experiments)
         numbers = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
         if measured := {event.commit for event in news.events if isinstance(event, ev.Measured)}:
-            numbers |= moved_numbers(state, measured)
+            numbers |= affected_numbers(state, measured)
         return sorted(
             numbers | set(state.open if news.alive else ())
         )  # open experiments look different when a loop starts or ends

@@ -41,7 +41,7 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     facts: str = ""  # for the latest training only: its loss, speed, memory and steps compared with its parent's
 
 
-class Said(Data, frozen=True, kw_only=True):
+class Hint(Data, frozen=True, kw_only=True):
     """What the human said, numbered in the run: a hint, or the reason for skipping the experiment `skipped`."""
 
     number: int
@@ -78,7 +78,7 @@ class Context(Data, frozen=True, kw_only=True):
         asked: What language models were asked for in this run, oldest first.
         earlier: What experiments of earlier runs have gained. They began with other versions of train.py, perhaps.
         hints: The human's hints, newest last.
-        said: The hints and the reasons for skipping, newest last.
+        all_hints: The hints and the reasons for skipping, newest last.
         backlog: The ideas of the backlog that were not tried, the most urgent first.
         lessons: What the run has taught so far, in the words of a language model.
         tried: Changes of `source` that must not be proposed again, as fingerprint -> experiment.
@@ -100,7 +100,7 @@ class Context(Data, frozen=True, kw_only=True):
     asked: tuple[Asked, ...] = ()
     earlier: tuple[Effect, ...] = ()
     hints: tuple[str, ...] = ()
-    said: tuple[Said, ...] = ()
+    all_hints: tuple[Hint, ...] = ()
     backlog: tuple[str, ...] = ()
     lessons: tuple[str, ...] = ()
     tried: dict[str, int] = field(default_factory=dict)

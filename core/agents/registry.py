@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.agents.base import Agent, AgentFailed
 from core.agents.cli_tools.presets import PRESETS
-from core.agents.several import Team, WithStandIn
+from core.agents.team import Team, WithStandIn
 from core.machine.project import UsageError
 from core.model import Tenancy
 from nanochat.contract import registry

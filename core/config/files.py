@@ -85,7 +85,7 @@ class Config:
         if self.problem:
             raise UsageError(f"{self.problem}\nNothing was started. Correct this, or add --no-config to `run`.")
 
-    def said(self, keys: Collection[str]) -> str:
+    def sources_text(self, keys: Collection[str]) -> str:
         """Return a sentence about the files that these keys come from, or '' if there are none."""
         parts = []
         for file in reversed(self.files):
@@ -105,10 +105,10 @@ class Config:
             named = [
                 key for key in NAMED if key in found and re.search(rf"(?<!\w){re.escape(str(found[key]))}(?!\w)", words)
             ]
-            said = self.said(named)
-            if not said or said in words:
+            sources = self.sources_text(named)
+            if not sources or sources in words:
                 raise
-            raise UsageError(f"{words}\n{said}") from error
+            raise UsageError(f"{words}\n{sources}") from error
 
 
 def read(root: Path) -> Config:

@@ -48,12 +48,12 @@ def file_words(config: Config, file: ConfigFile) -> str:
         return "does not exist"
     if file.problems:
         return f"cannot be used. {' '.join(file.problems)}"
-    said = []
+    lines = []
     for key, value in settings.values(file.settings).items():
         over = config.source(key)
         mark = f" (overridden by {over.label})" if over is not None and over is not file else ""
-        said.append(f"{key} = {settings.shown(key, value)}{mark}")
-    return ", ".join(said) or "sets nothing"
+        lines.append(f"{key} = {settings.shown(key, value)}{mark}")
+    return ", ".join(lines) or "sets nothing"
 
 
 def as_text(config: Config, environment: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from core.export.training import Exported, Exporter, sampling
 from core.export.version import BEST, START, Version, find
 from core.machine.project import Project, UsageError
 from core.reporting import phrases
-from core.run.beside import check_free
+from core.run.device_use import check_command_device
 from core.run.reading import read_state
 from core.text import capital
 from nanochat.contract.sampling import Sampled, Sampling
@@ -52,7 +52,7 @@ def write_samples(
     both = [start] if best.commit == start.commit else [start, best]
     exporter = Exporter(project, folder, state, beside, say)
     if not beside:
-        check_free(project, folder, exporter.config.device)
+        check_command_device(project, folder, exporter.config.device)
     _announce(exporter, both, say)
     exported = exporter.export(both)
     prompt = samples.default_prompt(exporter.config.dataset) if prompt is None else prompt

@@ -32,7 +32,7 @@ from core.record import run_lock
 from core.record.run_lock import Lock, RunBusy
 from core.record.state import State
 from core.reporting import phrases
-from core.run.beside import check_free
+from core.run.device_use import check_command_device
 from core.run.integrity import IntegrityCheck, harness_version
 from core.run.jobs import job as job_for
 from core.text import capital
@@ -114,7 +114,7 @@ class Exporter:
                 f"exported once it is trained."
             )
         if not self._beside:
-            check_free(self._project, self._folder, config.device)
+            check_command_device(self._project, self._folder, config.device)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

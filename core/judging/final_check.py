@@ -45,7 +45,7 @@ class FinalCheck(Difference):
         return self.change < -self.needed
 
 
-def wanted(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterator[Work]:
+def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterator[Work]:
     """Yield the trainings that a check still needs and that are not running, in pairs that are close in time.
 
     Nothing is wanted before a change was kept, and while another training runs. A seed on which one of the two failed is left out.
@@ -59,7 +59,7 @@ def wanted(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterato
     both, check = (state.start_commit.commit, state.incumbent), state.check(role)
     first = FIRST if role is Role.FINAL else FIRST_LONGER
     running = {(launched.commit, launched.seed) for launched in state.running.values()}
-    several = pairing.several(state)
+    several = pairing.has_several_groups(state)
     for index in range(seeds):
         seed = policy.seed(state.config.seed, first + index)
         lacking = [commit for commit in both if seed not in check.scores.get(commit, {})]
@@ -77,7 +77,7 @@ def wanted(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterato
 def _nodes(state: State, check: Check, seed: int, measured: list[str]) -> tuple[str, ...]:
     """Return the nodes on which a score on a seed would form a pair with that of the commit that has one, if any."""
     found = [check.conditions.get(commit, {}).get(seed) for commit in measured]
-    return pairing.beside(state, [one.node for one in found if one is not None])
+    return pairing.nodes_in_groups(state, [one.node for one in found if one is not None])
 
 
 def _comparable(state: State, check: Check, seed: int) -> bool:

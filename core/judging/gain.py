@@ -277,7 +277,7 @@ def experiment_score(state: State, experiment: Experiment) -> float | None:
     return Scale(state).of(experiment)
 
 
-def moved_numbers(state: State, measured: Collection[str]) -> set[int]:
+def affected_numbers(state: State, measured: Collection[str]) -> set[int]:
     """Return the experiments whose score or change may be another one after new scores.
 
     These are the experiments with such a commit, and all descendants of those that were kept.

@@ -99,7 +99,7 @@ def to_compare(state: State) -> Common | None:
     found: list[tuple[int, Common]] = []
     best = state.on_nodes.get(state.incumbent, {})
     for node in state.nodes:
-        others = [other for other in pairing.beside(state, [node]) if other != node]
+        others = [other for other in pairing.nodes_in_groups(state, [node]) if other != node]
         done = sum(len(nodes[node].scores.keys() & _seeds(nodes, others)) for nodes in _versions(state, node))
         lacking = _seeds(best, others) - _seeds(best, [node])
         if done < ENOUGH and lacking and node not in state.gone:

@@ -29,7 +29,7 @@ def group(state: State, node: str) -> str:
     return state.groups.get(node, node)
 
 
-def several(state: State) -> bool:
+def has_several_groups(state: State) -> bool:
     """Return whether the nodes of the run are in more than one group."""
     return len({group(state, node) for node in state.nodes}) > 1
 
@@ -85,7 +85,7 @@ def _rank(state: State, pair: Pair) -> tuple[bool, int]:
     return comparable(state, pair.here, pair.there), pair.turn
 
 
-def sides(state: State, one: str, other: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
+def paired_scores(state: State, one: str, other: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
     """Return the scores of two commits as seed -> val_bpb, such that those on a common seed form a pair.
 
     Where no group of nodes has both scores on a seed, that of the other commit is left out.
@@ -114,10 +114,10 @@ def nodes(state: State, commit: str, seed: int) -> tuple[str, ...]:
     Returns () if there are none, or on the machine of the loop.
     """
     there = state.on_nodes.get(commit, {})
-    return beside(state, (node for node, scored in there.items() if seed in scored.scores))
+    return nodes_in_groups(state, (node for node, scored in there.items() if seed in scored.scores))
 
 
-def beside(state: State, names: Iterable[str]) -> tuple[str, ...]:
+def nodes_in_groups(state: State, names: Iterable[str]) -> tuple[str, ...]:
     """Return the nodes in the groups of these nodes, without those that are gone."""
     groups = {group(state, name) for name in names}
     return tuple(node for node in state.nodes if node not in state.gone and group(state, node) in groups)

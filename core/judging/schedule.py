@@ -75,11 +75,14 @@ def noise(state: State) -> Noise:
     return Noise.estimate(
         state.config.noise_prior,
         tuple(repeats.values()),
-        [(_on(state, parent, group), tuple(found.values())) for (parent, group), found in families.items()],
+        [
+            (_scores_on_group(state, parent, group), tuple(found.values()))
+            for (parent, group), found in families.items()
+        ],
     )
 
 
-def _on(state: State, commit: str, group: str) -> Mapping[int, float]:
+def _scores_on_group(state: State, commit: str, group: str) -> Mapping[int, float]:
     """Return the scores of a commit on a group of nodes."""
     found = pairing.by_group(state, commit).get(group)
     return found.scores if found is not None else {}
@@ -95,7 +98,7 @@ def best_confirmed(state: State) -> float | None:
     return TARGET.best(means) if means else state.mean(state.incumbent)
 
 
-def _confirmed_beside(state: State, experiment: Experiment, parents: Mapping[int, float]) -> float | None:
+def _best_confirmed_by_pairs(state: State, experiment: Experiment, parents: Mapping[int, float]) -> float | None:
     """Return the same where nodes give different scores: the parent's mean on the candidate's seeds, plus the paired differences.
 
     The mean scores of two commits cannot be compared there. `parents`: the parent's scores that form pairs with the candidate's.
@@ -116,7 +119,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
     """
     assert state.config is not None
     if experiment.failure is not None:
-        return _failed(experiment, experiment.failure)
+        return _judge_failure(experiment, experiment.failure)
     if experiment.disturbances >= DISTURBED_TRIES:
         return Judged(
             number=experiment.number,
@@ -124,24 +127,24 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
             reason=f"the machine was disturbed during {experiment.disturbances} trainings of this change, so no result counts",
             finding="",
         )
-    candidate, theirs = pairing.sides(state, experiment.commit, experiment.parent)
+    candidate, theirs = pairing.paired_scores(state, experiment.commit, experiment.parent)
     stale = experiment.parent != state.incumbent
     if not candidate:
         if stale:
             return Rebase(experiment.number)
         first = policy.order(state.scores.get(experiment.parent, {}), state.config.seed)[0]
         return Work(Role.CANDIDATE, experiment.commit, first, experiment.number)
-    if (work := _apart(state, experiment)) is not None:
+    if (work := _remeasurement(state, experiment)) is not None:
         return Rebase(experiment.number) if stale else work
     decision = policy.decide(
         candidate,
         theirs,
         sigma,
         run_seed=state.config.seed,
-        nodes_delta=experiment.nodes - _nodes(state, experiment.parent),
-        nodes=_nodes(state, experiment.parent),
-        best_confirmed=_confirmed_beside(state, experiment, theirs)
-        if pairing.several(state)
+        nodes_delta=experiment.nodes - _ast_nodes(state, experiment.parent),
+        nodes=_ast_nodes(state, experiment.parent),
+        best_confirmed=_best_confirmed_by_pairs(state, experiment, theirs)
+        if pairing.has_several_groups(state)
         else best_confirmed(state),
         ablation=experiment.ablation is not None,
     )
@@ -157,12 +160,12 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
                 finding="",
             )
         if decision.who == "incumbent":
-            return _of_parent(state, experiment, decision.seed)
+            return _incumbent_work(state, experiment, decision.seed)
         return Work(Role.REPLICATE, experiment.commit, decision.seed, experiment.number)
-    return _judged(experiment, decision, sigma)
+    return _judge_decision(experiment, decision, sigma)
 
 
-def _judged(experiment: Experiment, decision: policy.Decision, sigma: float) -> Judged:
+def _judge_decision(experiment: Experiment, decision: policy.Decision, sigma: float) -> Judged:
     verdict = {"keep": Verdict.KEEP, "simplify": Verdict.SIMPLIFICATION, "discard": Verdict.DISCARD}[decision.action]
     return Judged(
         number=experiment.number,
@@ -178,7 +181,7 @@ def _judged(experiment: Experiment, decision: policy.Decision, sigma: float) -> 
     )
 
 
-def _apart(state: State, experiment: Experiment) -> Work | None:
+def _remeasurement(state: State, experiment: Experiment) -> Work | None:
     """Return what to measure again if the conditions of candidate and incumbent cannot be compared, else None.
 
     If the incumbent was measured earlier, it is measured again. If it was measured much later, the candidate is. If the two were
@@ -194,30 +197,30 @@ def _apart(state: State, experiment: Experiment) -> Work | None:
         pair = found.get(seed)
         if pair is None:
             beside = pairing.nodes(state, experiment.commit, seed)
-            return _of_parent(state, experiment, seed) if beside else _again(state, experiment, seed)
+            return _incumbent_work(state, experiment, seed) if beside else _replicate_work(state, experiment, seed)
         if pairing.comparable(state, pair.here, pair.there):
             continue
         assert pair.here is not None and pair.there is not None  # else they are comparable
         if pair.there.turn < pair.here.turn:
-            return _of_parent(state, experiment, seed)
+            return _incumbent_work(state, experiment, seed)
         if pair.there.turn - pair.here.turn > BESIDE:
-            return _again(state, experiment, seed)
+            return _replicate_work(state, experiment, seed)
     return None
 
 
-def _of_parent(state: State, experiment: Experiment, seed: int) -> Work:
+def _incumbent_work(state: State, experiment: Experiment, seed: int) -> Work:
     """Return a training of the incumbent where it forms a pair with a candidate."""
     nodes = pairing.nodes(state, experiment.commit, seed)
     return Work(Role.INCUMBENT, experiment.parent, seed, experiment.number, nodes)
 
 
-def _again(state: State, experiment: Experiment, seed: int) -> Work:
+def _replicate_work(state: State, experiment: Experiment, seed: int) -> Work:
     """Return a further training of a candidate on the same seed, where it forms a pair with the incumbent."""
     nodes = pairing.nodes(state, experiment.parent, seed)
     return Work(Role.REPLICATE, experiment.commit, seed, experiment.number, nodes)
 
 
-def unchecked(state: State) -> Iterator[Experiment]:
+def to_recheck(state: State) -> Iterator[Experiment]:
     """Yield the waiting proposals that have not run yet and were made under another version of program.md."""
     sha = state.charter.sha if state.charter else ""
     for experiment in state.open.values():
@@ -225,7 +228,7 @@ def unchecked(state: State) -> Iterator[Experiment]:
             yield experiment
 
 
-def tried(state: State, parents: Collection[str]) -> dict[str, int]:
+def tried_changes(state: State, parents: Collection[str]) -> dict[str, int]:
     """Return the changes of these parents that must not be proposed again, as fingerprint -> latest experiment.
 
     A change counts as tried while it waits or runs, when it has a verdict on its idea or its code, and when the human skipped
@@ -244,12 +247,12 @@ def tried(state: State, parents: Collection[str]) -> dict[str, int]:
         if experiment.parent not in parents:
             continue
         cut_short[experiment.fingerprint] += experiment.launched
-        if _counts(experiment, sha) or cut_short[experiment.fingerprint] >= CUT_SHORT:
+        if _counts_as_tried(experiment, sha) or cut_short[experiment.fingerprint] >= CUT_SHORT:
             found[experiment.fingerprint] = experiment.number
     return found
 
 
-def _counts(experiment: Experiment, sha: str) -> bool:
+def _counts_as_tried(experiment: Experiment, sha: str) -> bool:
     if experiment.verdict is None or experiment.verdict is Verdict.SKIPPED:
         return True
     if experiment.verdict is Verdict.INVALID and experiment.charter != sha:
@@ -257,13 +260,13 @@ def _counts(experiment: Experiment, sha: str) -> bool:
     return experiment.launched and not experiment.verdict.may_repeat
 
 
-def _nodes(state: State, commit: str) -> int:
+def _ast_nodes(state: State, commit: str) -> int:
     if state.start_commit is not None and commit == state.start_commit.commit:
         return state.start_commit.nodes
     return next((e.nodes for n in reversed(state.kept) if (e := state.experiments[n]).commit == commit), 0)
 
 
-def _failed(experiment: Experiment, failure: Measured) -> Judged:
+def _judge_failure(experiment: Experiment, failure: Measured) -> Judged:
     verdict = {
         Outcome.CRASH: Verdict.CRASH,
         Outcome.TIMEOUT: Verdict.TIMEOUT,
@@ -275,7 +278,7 @@ def _failed(experiment: Experiment, failure: Measured) -> Judged:
     )
 
 
-def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterator[Work]:
+def next_work(state: State, sigma: float, *, only_started: bool = False) -> Iterator[Work]:
     """Yield every measurement that is wanted and not running, the most urgent first.
 
     Args:
@@ -296,7 +299,7 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
         commit = state.experiments[number].commit
         scores, running = state.scores.get(commit, {}), {taken for where, taken, _ in busy if where == commit}
         if not any(launched.role == Role.RERUN and launched.number == number for launched in state.running.values()):
-            yield Work(Role.RERUN, commit, next(_unused(state, {*scores, *running})), number)
+            yield Work(Role.RERUN, commit, next(_unused_seeds(state, {*scores, *running})), number)
     fresh: list[Work] = []
     measured_now = {launched.number for launched in state.running.values() if launched.role in OF_CANDIDATE}
     for experiment in state.open.values():
@@ -320,18 +323,18 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
         and state.failures.get(state.incumbent, 0) < MAX_MACHINE_RETRIES
         and not any(launched.commit == state.incumbent for launched in state.running.values())
     ):
-        yield _repeat(state)
+        yield _incumbent_remeasurement(state)
     yield from fresh
 
 
-def _repeat(state: State) -> Work:
+def _incumbent_remeasurement(state: State) -> Work:
     """Return the next measurement of the incumbent on its own: on a new seed, or to compare two nodes of a cluster."""
     if (common := grouping.to_compare(state)) is not None:
         return Work(Role.INCUMBENT, state.incumbent, common.seed, nodes=(common.node,))
-    return Work(Role.INCUMBENT, state.incumbent, next(_unused(state, state.scores.get(state.incumbent, {}))))
+    return Work(Role.INCUMBENT, state.incumbent, next(_unused_seeds(state, state.scores.get(state.incumbent, {}))))
 
 
-def _unused(state: State, taken: Collection[int]) -> Iterator[int]:
+def _unused_seeds(state: State, taken: Collection[int]) -> Iterator[int]:
     """Yield the seeds of the run in order, without those in `taken`."""
     assert state.config is not None
     for index in itertools.count():

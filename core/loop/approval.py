@@ -49,7 +49,7 @@ class Waiting:
         if self.put_off_s >= LONGEST_HOLD_S:
             self.holders.clear()
 
-    def begin_again(self, countdown_s: float) -> None:
+    def restart_countdown(self, countdown_s: float) -> None:
         """Let the countdown begin again, unless the proposal was put off for too long."""
         if self.put_off_s < LONGEST_HOLD_S:
             self.put_off_s += max(0.0, countdown_s - self.left_s)
@@ -118,7 +118,7 @@ class Approval:
         if by == "human":
             self._unanswered = 0
 
-    def skipped(self) -> None:
+    def drop_skipped(self) -> None:
         """Drop the waiting proposal, which the human skipped."""
         self.waiting, self._unanswered = None, 0
 
@@ -131,8 +131,8 @@ class Approval:
         """Let the countdown begin again, and forget proposals without an answer: the human is there."""
         self._unanswered = 0
         if self.waiting is not None:
-            self.waiting.begin_again(self._countdown_s)
+            self.waiting.restart_countdown(self._countdown_s)
 
-    def gone(self, who: str) -> None:
+    def release_holds(self, who: str) -> None:
         """Release what a disconnected app held."""
         self._holders.discard(who)

@@ -71,13 +71,13 @@ class Asking:
         """Start to ask the agent if a proposal is wanted. `busy`: whether a training runs."""
         if self.task or time.monotonic() < self._wait.until:
             return
-        if not self._wanted():
+        if not self._wants_proposal():
             if busy and not self.exclusive:
                 self._reflecting.start()
         elif not (self.exclusive and busy) or self._agent_exhausted:  # else the GPU is in use
             self.task = asyncio.create_task(self._ask_agent())
 
-    def _wanted(self) -> bool:
+    def _wants_proposal(self) -> bool:
         """Return whether a proposal is wanted: none waits for a slot, and the run goes on."""
         state, limit = self._active.state, self._ending.limits.max_experiments
         if self._ending.reason or self.exhausted or state.paused:
@@ -97,7 +97,7 @@ class Asking:
             await self._ask()
             self._wait.succeeded()
             self._stall.succeeded()
-            self._mind_refusals(before)
+            self._count_refusals(before)
         except Exhausted:
             self._agent_exhausted = True
         except AgentFailed as error:
@@ -114,7 +114,7 @@ class Asking:
             self.task = None
             self._wake()
 
-    def _mind_refusals(self, first: int) -> None:
+    def _count_refusals(self, first: int) -> None:
         """Count rejected proposals in a row, new ones from number `first` on, and wait if there are more than REFUSED."""
         for number in range(first, self._active.state.next_number):
             refused = self._active.state.experiments[number].verdict is not None
@@ -130,18 +130,18 @@ class Asking:
         if self._agent_exhausted:
             self._ablations.propose()
             return
-        self._expect()
+        self._prepare_agents()
         if not self.exclusive:
             await self._proposer.propose(self._active)
             return
         try:
-            for _ in range(self._load()):
+            for _ in range(self._proposals_per_load()):
                 await self._proposer.propose(self._active)
             await self._reflecting.ask_now()
         finally:
             await self.release()
 
-    def _expect(self) -> None:
+    def _prepare_agents(self) -> None:
         """Give the agents the texts of the next prompt in advance."""
         for agent in members(self._proposer.agent):
             if isinstance(agent, Prepares):
@@ -161,7 +161,7 @@ class Asking:
         except JournalError as error:
             self._ending.fail(error)
 
-    def _load(self) -> int:
+    def _proposals_per_load(self) -> int:
         """Return how many proposals to ask for while the model is loaded, within the run's limit."""
         limit, state = self._ending.limits.max_experiments, self._active.state
         left = LOAD if limit is None else limit - state.judged - len(state.open)
@@ -171,7 +171,7 @@ class Asking:
         now = time.monotonic()
         waits_s = self._wait.failed(now, least_s=wait_s)
         self._active.record(ev.Refused(number=self._active.state.next_number, agent=self.agent_name, reason=reason))
-        again = f"{reason} The agent is asked again {_when(waits_s)}; running experiments are not affected."
+        again = f"{reason} The agent is asked again {_time_text(waits_s)}; running experiments are not affected."
         self._say(again)
         if self._stall.failed(now, waits_s):
             self._active.record(
@@ -179,7 +179,7 @@ class Asking:
             )
 
 
-def _when(seconds: float) -> str:
+def _time_text(seconds: float) -> str:
     """Return "in N s", or a time of day for longer waits."""
     if seconds < 100:
         return f"in {seconds:.0f} s"

@@ -36,12 +36,12 @@ class Control:
         self._active, self._approval, self._slots, self._ending, self._agent = active, approval, slots, ending, agent
         self._checks = checks
 
-    def obey(self, command: commands.Command) -> commands.Reply:
+    def execute(self, command: commands.Command) -> commands.Reply:
         """Carry out a command, or reply why that is not possible. Other errors of the machine are raised, for the server."""
         try:
-            if isinstance(command, commands.Reapply) and self._waits(command.number):
+            if isinstance(command, commands.Reapply) and self._is_waiting(command.number):
                 return human_actions.reapply(self._active, command.number)
-            ok, words = self._do(command)
+            ok, words = self._execute(command)
         except human_actions.CommandRejected as error:
             return commands.Reply(ok=False, words=str(error), offer=error.offer)
         except RepositoryError as error:
@@ -51,13 +51,13 @@ class Control:
             ok, words = False, str(error)
         return commands.Reply(ok=ok, words=words)
 
-    def _do(self, command: commands.Command) -> tuple[bool, str]:
+    def _execute(self, command: commands.Command) -> tuple[bool, str]:
         active = self._active
         match command:
             case commands.Attach():
                 return True, f"attached to {active.folder.name}"
             case commands.Stop():
-                return True, self._stopped(command.now)
+                return True, self._stop(command.now)
             case commands.Pause():
                 if active.state.checking:
                     return False, "the final check cannot be paused; stop again to leave it out"
@@ -67,15 +67,15 @@ class Control:
                 active.record(ev.Resumed())
                 return True, "resumed"
             case commands.Tell():
-                return self._told(command.text)
+                return self._add_hint(command.text)
             case commands.TakeBack():
-                return self._taken_back(command.number)
+                return self._take_back_hint(command.number)
             case commands.SetApproval():
                 active.record(ev.ApprovalChanged(mode=command.mode, by="human"))
                 words = "unattended from now on" if command.mode == "auto" else "proposals wait for you from now on"
                 return True, words
             case commands.Abort():
-                return self._aborted(command.number)
+                return self._abort(command.number)
             case commands.Own():
                 return True, human_actions.own(active, command.parent, command.source, command.hypothesis)
             case commands.Rerun():
@@ -86,22 +86,22 @@ class Control:
                 self._approval.attend()
                 return True, "the countdown begins again"
             case commands.Hold(number=0) | commands.Hold(on=False):
-                return True, self._held(command)
-            case commands.Revise() if not self._waits(command.number):
-                raise human_actions.too_late(active, command.number, command.source, command.parent)
-            case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold() if self._waits(
+                return True, self._hold(command)
+            case commands.Revise() if not self._is_waiting(command.number):
+                raise human_actions.rejected_revision(active, command.number, command.source, command.parent)
+            case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold() if self._is_waiting(
                 command.number
             ):
-                return True, self._answered(command)
+                return True, self._answer(command)
             case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold() | commands.Reapply():
                 return False, f"#{command.number} does not wait for an answer"
 
-    def _waits(self, number: int) -> bool:
+    def _is_waiting(self, number: int) -> bool:
         """Return whether a proposal is neither approved nor judged."""
         experiment = self._active.state.open.get(number)
         return experiment is not None and not experiment.approved
 
-    def _stopped(self, now: bool) -> str:
+    def _stop(self, now: bool) -> str:
         """Stop. The first time the final check still follows; a second time, or at a limit, it is left out."""
         again = bool(self._ending.reason)
         self._ending.stop(STOP_REQUESTED, now=now, check_result=self._checks and not now and not again)
@@ -116,7 +116,7 @@ class Control:
             "stop again to leave that out"
         )
 
-    def _aborted(self, number: int) -> tuple[bool, str]:
+    def _abort(self, number: int) -> tuple[bool, str]:
         state = self._active.state
         if not self._slots.abort(number):
             if number not in state.open or not state.open[number].launched:
@@ -124,24 +124,24 @@ class Control:
             self._active.experiments.aborted(number)  # between two of its jobs
         return True, f"aborting #{number}"
 
-    def _told(self, text: str) -> tuple[bool, str]:
+    def _add_hint(self, text: str) -> tuple[bool, str]:
         """Record a hint."""
         if not text.strip() or len(text) > HINT_CHARACTERS:
             return False, f"A hint has 1 to {HINT_CHARACTERS} characters. Nothing was recorded."
         self._active.record(ev.Hint(text=text))
-        return True, f"hint {len(self._active.state.said)}: {self._read_by()}"
+        return True, f"hint {len(self._active.state.all_hints)}: {self._reader_text()}"
 
-    def _taken_back(self, number: int) -> tuple[bool, str]:
-        said = self._active.state.said
-        if not 1 <= number <= len(said):
-            return False, f"There is no hint {number}. {hints.counted(said)} Nothing was changed."
-        if said[number - 1].taken_back:
+    def _take_back_hint(self, number: int) -> tuple[bool, str]:
+        all_hints = self._active.state.all_hints
+        if not 1 <= number <= len(all_hints):
+            return False, f"There is no hint {number}. {hints.counted(all_hints)} Nothing was changed."
+        if all_hints[number - 1].taken_back:
             return False, f"Hint {number} was taken back before. Nothing was changed."
         self._active.record(ev.TakenBack(number=number))
         self._active.publish()  # a reason for skipping stands in the notebook
         return True, f"hint {number} is taken back; no agent sees it from now on"
 
-    def _read_by(self) -> str:
+    def _reader_text(self) -> str:
         """Return what the agent does with the latest hint or reason. `search` only acts on some of them."""
         if self._agent == "search":
             return self._active.program.answer()
@@ -149,29 +149,29 @@ class Control:
         also = f"; {self._active.program.answer()}" if "search" in team else ""
         return f"the agent reads it before its next proposal{also}"
 
-    def _answered(self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold) -> str:
+    def _answer(self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold) -> str:
         """Carry out an answer to the waiting proposal."""
         number = command.number
         match command:
             case commands.Approve():
-                words = human_actions.approvable(self._active, number)
+                words = human_actions.check_approvable(self._active, number)
                 self._approval.answer(number, "human")
                 return words
             case commands.Skip():
-                self._approval.skipped()
+                self._approval.drop_skipped()
                 reason = command.reason
                 self._active.experiments.judge(
                     ev.Judged(number=number, verdict=Verdict.SKIPPED, reason=reason, finding="", by="human")
                 )
                 if not reason.strip():
                     return f"skipped #{number}"
-                heard = self._read_by()
-                return f"skipped #{number}, hint {len(self._active.state.said)}: {heard}"
+                heard = self._reader_text()
+                return f"skipped #{number}, hint {len(self._active.state.all_hints)}: {heard}"
             case commands.Revise():
                 return human_actions.revise(self._active, number, command.source, command.hypothesis, command.parent)
             case commands.Hold():
-                return self._held(command)
+                return self._hold(command)
 
-    def _held(self, command: commands.Hold) -> str:
+    def _hold(self, command: commands.Hold) -> str:
         self._approval.hold(command.who, on=command.on)
         return "the countdown is paused" if command.on else "the countdown continues"

@@ -39,7 +39,7 @@ def reapply(active: ActiveRun, number: int) -> Reply:
     return Reply(ok=True, words=words, offer=Offer(parent=incumbent, source=active.source(experiment.commit)))
 
 
-def approvable(active: ActiveRun, number: int) -> str:
+def check_approvable(active: ActiveRun, number: int) -> str:
     """Re-apply a proposal to the incumbent before the human's approval counts. Returns what is approved, as text.
 
     Raises:
@@ -83,7 +83,7 @@ def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "", pa
     return f"#{number} is revised{merge} and still waits for your answer"
 
 
-def too_late(active: ActiveRun, number: int, source: str, parent: str) -> CommandRejected:
+def rejected_revision(active: ActiveRun, number: int, source: str, parent: str) -> CommandRejected:
     """Return the answer to a revision of a proposal that does not wait any more. It offers the text for an own experiment."""
     experiment = active.state.experiments.get(number)
     base, words = parent or (experiment.parent if experiment is not None else ""), f"#{number} does not wait any more."

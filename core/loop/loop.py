@@ -16,7 +16,7 @@ from core.loop.approval import COUNTDOWN_S, Approval
 from core.loop.asking import Asking
 from core.loop.control import Control
 from core.loop.ending import Ending
-from core.loop.holding import Holding
+from core.loop.machine_wait import MachineWait
 from core.loop.proposals import Proposer
 from core.loop.slots import Slots
 from core.machine.project import UsageError
@@ -67,16 +67,16 @@ class Loop:
         self._began, self._attend_s = time.monotonic(), attend_s
         self._live = Live(active.folder)
         self._ending = Ending(limits, hours_before)
-        self._holding = Holding(active)
-        self._slots = Slots(active, executors, self._ending, self._holding, self._live, self._wake.set)
+        self._machine_wait = MachineWait(active)
+        self._slots = Slots(active, executors, self._ending, self._machine_wait, self._live, self._wake.set)
         ablations = Ablations(active, on=ablation)
         self._asking = Asking(active, proposer, ablations, self._ending, self._live, self._wake.set, say)
-        self._approval = Approval(active, self._attended, countdown_s)
+        self._approval = Approval(active, self._is_attended, countdown_s)
         self._control = Control(
             active, self._approval, self._slots, self._ending, proposer.agent.name, checks=final_seeds > 0
         )
-        self._server = commands.Server(active.folder, self._obey, self._gone)
-        self._deaf = False  # whether a notice says that no command can arrive
+        self._server = commands.Server(active.folder, self._handle_command, self._app_disconnected)
+        self._is_unreachable = False  # whether a notice says that no command can arrive
 
     async def run(self) -> str:
         """Run the loop until it is told to stop or reaches a limit. If it is killed, nothing that was recorded is lost.
@@ -97,8 +97,8 @@ class Loop:
             while True:
                 self._tick()
                 await self._listen()
-                self._holding.attempt(self._judge)
-                if self._over():
+                self._machine_wait.attempt(self._judge)
+                if self._should_end():
                     break
                 self._asking.step(busy=self._slots.busy)
                 self._approval.step()
@@ -161,7 +161,7 @@ class Loop:
             elif isinstance(step, Rebase):
                 self.active.experiments.rebase(experiment)
 
-    def _over(self) -> bool:
+    def _should_end(self) -> bool:
         ending, state, busy = self._ending, self.active.state, self._slots.busy
         if ending.failure is not None:
             return True
@@ -171,7 +171,7 @@ class Loop:
         # while it stops, do not wait for a machine that fails
         work = self._work()
         check = ending.finished and any(one.role is Role.FINAL for one in work)  # nobody asked to stop, so it has time
-        return ending.now or not (busy or (work and (check or not self._holding.on)))
+        return ending.now or not (busy or (work and (check or not self._machine_wait.waiting)))
 
     def _launch(self) -> None:
         asked = self._asking.task if self._asking.exclusive else None
@@ -184,10 +184,10 @@ class Loop:
         """Return the measurements that are wanted, the most urgent first."""
         state = self.active.state
         only_started = bool(self._ending.reason) or state.paused
-        work = list(schedule.wanted(state, schedule.noise(state).sigma, only_started=only_started))
+        work = list(schedule.next_work(state, schedule.noise(state).sigma, only_started=only_started))
         if work or not self._ending.check_result or state.paused:
             return work
-        return list(final_check.wanted(state, self._final_seeds))
+        return list(final_check.next_work(state, self._final_seeds))
 
     async def _sleep(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -216,27 +216,27 @@ class Loop:
     async def _listen(self) -> None:
         """Make sure that commands can arrive, even if the socket was removed. If not, a notice says so once."""
         await self._server.keep()
-        if self._server.problem and not self._deaf:
-            self.active.record(ev.Notice(text=_unheard(self._server.problem)))
-        self._deaf = bool(self._server.problem)
+        if self._server.problem and not self._is_unreachable:
+            self.active.record(ev.Notice(text=_unreachable_notice(self._server.problem)))
+        self._is_unreachable = bool(self._server.problem)
 
-    async def _obey(self, command: commands.Command) -> commands.Reply:
-        reply = self._control.obey(command)
+    async def _handle_command(self, command: commands.Command) -> commands.Reply:
+        reply = self._control.execute(command)
         self._wake.set()
         return reply
 
-    def _gone(self, who: str) -> None:
+    def _app_disconnected(self, who: str) -> None:
         """Release what a disconnected app held."""
-        self._approval.gone(who)
+        self._approval.release_holds(who)
         self._wake.set()
 
-    def _attended(self) -> bool:
+    def _is_attended(self) -> bool:
         """Return whether an app is attached or about to be."""
         coming = not self._server.ever and time.monotonic() - self._began < self._attend_s
         return self._server.attached > 0 or coming
 
 
-def _unheard(problem: str) -> str:
+def _unreachable_notice(problem: str) -> str:
     return (
         f"Commands cannot reach this loop ({problem}). The loop keeps running; `kill {os.getpid()}` stops it cleanly."
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from core.agents.base import GIVEN, Agent, AgentFailed, Asked, CharterSummary, Context, PastExperiment, Said, checked
+from core.agents.base import GIVEN, Agent, AgentFailed, Asked, CharterSummary, Context, Hint, PastExperiment, checked
 from core.agents.hooks import SummarizesCharter, may_repeat
 from core.change import edits, knobs, touched
 from core.change.as_edits import as_edits
@@ -139,10 +139,10 @@ class Proposer:
             earlier=state.earlier.effects if state.earlier else (),
             hints=tuple(state.hints),
             tried=active.tried(state.incumbent),
-            said=tuple(
-                Said(number=said.number, text=said.text, skipped=said.skipped, at=said.at)
-                for said in state.said
-                if not said.taken_back
+            all_hints=tuple(
+                Hint(number=hint.number, text=hint.text, skipped=hint.skipped, at=hint.at)
+                for hint in state.all_hints
+                if not hint.taken_back
             ),
             backlog=active.backlog.untried(state),
             lessons=state.lessons.lines if state.lessons else (),

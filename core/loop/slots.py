@@ -11,7 +11,7 @@ from core.execution.base import DataUnusable, Executor, ExecutorFailed, Executor
 from core.git.errors import RepositoryError
 from core.judging.schedule import Work
 from core.loop.ending import Ending
-from core.loop.holding import Holding
+from core.loop.machine_wait import MachineWait
 from core.record import events as ev
 from core.record.journal import JournalError
 from core.record.live import Load
@@ -44,11 +44,17 @@ class Slots:
         active: ActiveRun,
         executors: Iterable[Executor],
         ending: Ending,
-        holding: Holding,
+        machine_wait: MachineWait,
         live: Live,
         wake: Callable[[], None],
     ) -> None:
-        self._active, self._ending, self._holding, self._live, self._wake = active, ending, holding, live, wake
+        self._active, self._ending, self._machine_wait, self._live, self._wake = (
+            active,
+            ending,
+            machine_wait,
+            live,
+            wake,
+        )
         self._slots = [Slot(index, executor) for index, executor in enumerate(executors)]
 
     @property
@@ -58,7 +64,7 @@ class Slots:
     def launch(self, wanted: Callable[[], Iterable[Work]]) -> None:
         """Start wanted measurements in the free slots."""
         free = [slot for slot in self._slots if slot.task is None]
-        if self._ending.now or self._ending.failure or not free or self._holding.on:
+        if self._ending.now or self._ending.failure or not free or self._machine_wait.waiting:
             return
         for slot, work in zip(free, wanted(), strict=False):
             slot.work, slot.node, slot.kind, slot.load = work, "", "", None
@@ -72,12 +78,12 @@ class Slots:
         except (JournalError, TamperedError, DataUnusable, ExecutorLost) as error:
             self._ending.fail(error)
         except RepositoryError as error:
-            self._holding.begin(str(error), "job")
+            self._machine_wait.begin(str(error), "job")
         except asyncio.CancelledError:
             await slot.executor.abort()
             raise
         except OSError as error:
-            self._holding.begin(
+            self._machine_wait.begin(
                 f"The files of a job cannot be written ({error}). All that was recorded is kept.", "job"
             )
         except Exception as error:  # a bug: end the loop in good order
@@ -88,7 +94,7 @@ class Slots:
             self._wake()
 
     async def _run(self, slot: Slot, work: Work, job: Job) -> None:
-        backoff = self._holding.backoff
+        backoff = self._machine_wait.backoff
         try:
             self._active.seal.check()
             result = await slot.executor.run(job, lambda told: self._update(slot, work, told), work.nodes)
@@ -101,7 +107,7 @@ class Slots:
             hopeless = backoff.lost(work.commit, time.monotonic())
             result = interrupted(job, str(error), hopeless)
         except ExecutorFailed as error:
-            self._holding.begin(str(error), "job")
+            self._machine_wait.begin(str(error), "job")
             result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic()))
         self._active.trainings.measured(work, result, slot.node, slot.kind)
 

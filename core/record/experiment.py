@@ -219,7 +219,7 @@ def job_folder(run: Path, role: Role, number: int | None, job: str) -> Path:
 
 
 @dataclass(slots=True)
-class Said:
+class Hint:
     """Something that the human told the agents: a hint, or the reason for skipping an experiment. Numbered from 1."""
 
     number: int

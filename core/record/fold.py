@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from core.model import NO_COST, Role
 from core.record import events as ev
-from core.record.experiment import Conditions, Experiment, Said
+from core.record.experiment import Conditions, Experiment, Hint
 from core.record.state import Check, Scored, State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
@@ -83,7 +83,7 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.refused += 1
             state.refusals[event.agent] = state.refusals.get(event.agent, 0) + 1
         case ev.Hint():
-            state.said.append(Said(len(state.said) + 1, event.text, t=event.t, at=state.next_number))
+            state.all_hints.append(Hint(len(state.all_hints) + 1, event.text, t=event.t, at=state.next_number))
         case ev.TakenBack():
             _taken_back(state, event.number)
         case ev.Paused():
@@ -126,11 +126,11 @@ def _taught(state: State, event: ev.Lessons) -> None:
 
 def _taken_back(state: State, number: int) -> None:
     """Mark what the human said as taken back. A reason for skipping is also removed from the verdict."""
-    if not 1 <= number <= len(state.said):
+    if not 1 <= number <= len(state.all_hints):
         return
-    said = state.said[number - 1]
-    said.taken_back = True
-    experiment = state.experiments.get(said.skipped) if said.skipped is not None else None
+    hint = state.all_hints[number - 1]
+    hint.taken_back = True
+    experiment = state.experiments.get(hint.skipped) if hint.skipped is not None else None
     if experiment is not None and experiment.verdict is Verdict.SKIPPED:
         assert experiment.judged is not None
         experiment.judged = replace(experiment.judged, finding=SKIPPED, reason="")
@@ -271,7 +271,9 @@ def _judged(state: State, event: ev.Judged) -> None:
         state.kept.remove(event.number)
     experiment.judged = event
     if verdict is Verdict.SKIPPED and before is None and event.reason.strip():
-        state.said.append(Said(len(state.said) + 1, event.reason, event.number, event.t, at=state.next_number))
+        state.all_hints.append(
+            Hint(len(state.all_hints) + 1, event.reason, event.number, event.t, at=state.next_number)
+        )
     state.open.pop(event.number, None)
     state.aborted.discard(event.number)
     if verdict is not Verdict.INTERRUPTED and before is None:

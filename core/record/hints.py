@@ -5,25 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from core.record.experiment import Said
+from core.record.experiment import Hint
 from core.text import sanitize_line
 
 
-def counted(said: Sequence[Said]) -> str:
+def counted(hints: Sequence[Hint]) -> str:
     """Return a sentence with the number of hints."""
-    if not said:
+    if not hints:
         return "This run has none."
-    return f"This run has hint{'s 1 to ' if len(said) > 1 else ' '}{len(said)}."
+    return f"This run has hint{'s 1 to ' if len(hints) > 1 else ' '}{len(hints)}."
 
 
-def line(said: Said) -> str:
+def line(hint: Hint) -> str:
     """Return a hint as a line: its number, its time and its text."""
-    return f"{said.number:>3}  {words(said)}"
+    return f"{hint.number:>3}  {words(hint)}"
 
 
-def words(said: Said) -> str:
+def words(hint: Hint) -> str:
     """Return a hint as a line without its number."""
-    when = time.strftime("%H:%M", time.localtime(said.t))
-    why = f"why #{said.skipped} was skipped: " if said.skipped is not None else ""
-    back = "  (taken back)" if said.taken_back else ""
-    return f"{when}  {why}{sanitize_line(said.text, 500)}{back}"
+    when = time.strftime("%H:%M", time.localtime(hint.t))
+    why = f"why #{hint.skipped} was skipped: " if hint.skipped is not None else ""
+    back = "  (taken back)" if hint.taken_back else ""
+    return f"{when}  {why}{sanitize_line(hint.text, 500)}{back}"

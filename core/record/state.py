@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from core.model import ApprovalMode, Cost, Role, RunConfig
 from core.record import events as ev
-from core.record.experiment import Conditions, Experiment, Said
+from core.record.experiment import Conditions, Experiment, Hint
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class State:
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     reruns: dict[int, int] = field(default_factory=dict)  # experiment to measure again -> disturbed tries so far
     aborted: set[int] = field(default_factory=set)  # experiments that the human aborted and that still run
-    said: list[Said] = field(default_factory=list)
+    all_hints: list[Hint] = field(default_factory=list)
     notices: set[str] = field(default_factory=set)  # texts, so that none needs to be said twice
     charter: ev.Charter | None = None
     restatings: list[Cost] = field(default_factory=list)  # what each restatement of program.md cost
@@ -136,7 +136,7 @@ class State:
     @property
     def hints(self) -> list[str]:
         """The hints that were not taken back, oldest first."""
-        return [said.text for said in self.said if said.skipped is None and not said.taken_back]
+        return [hint.text for hint in self.all_hints if hint.skipped is None and not hint.taken_back]
 
     @property
     def commits(self) -> list[str]:

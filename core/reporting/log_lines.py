@@ -97,7 +97,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.ApprovalChanged():
             return f"approval: {APPROVAL.get(event.mode, event.mode)} from now on{' (' + event.by + ')' if event.by else ''}"
         case ev.Hint():
-            return f"hint {len(state.said)} for the agent: {one_line(event.text)}"
+            return f"hint {len(state.all_hints)} for the agent: {one_line(event.text)}"
         case ev.TakenBack():
             return f"hint {event.number} is taken back"
         case ev.Lessons():

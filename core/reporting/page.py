@@ -84,7 +84,7 @@ def page(found: Report) -> str:
         _curves(found),
         page_experiments.others(found),
         page_experiments.every(found),
-        page_experiments.said(found),
+        page_experiments.hints(found),
         _topics(found),
         _noise(found),
         _setting(found),
@@ -313,7 +313,7 @@ def _reproduce(found: Report) -> str:
                "--slots", str(config.slots), "--executor", config.executor, *found.limits, *found.knows, *logs)  # fmt: skip
     lacks = [
         *(["a new run knows more of earlier ones"] if not found.knows else []),
-        *(["what you told the agents is not repeated"] if found.said else []),
+        *(["what you told the agents is not repeated"] if found.hints else []),
     ]
     but = f" ({'; '.join(lacks)})" if lacks else ""
     again = f"Repeat the run with its seed{but}"

@@ -40,11 +40,11 @@ def every(found: Report) -> str:
     return markup.section("All experiments", markup.folded(count, _table(rows)))
 
 
-def said(found: Report) -> str:
+def hints(found: Report) -> str:
     """Return the hints of the human, and the reasons for skipping."""
-    if not found.said:
+    if not found.hints:
         return ""
-    rows = "".join(f"<dt>{markup.plain(what)}</dt><dd>{markup.plain(text)}</dd>" for what, text in found.said)
+    rows = "".join(f"<dt>{markup.plain(what)}</dt><dd>{markup.plain(text)}</dd>" for what, text in found.hints)
     return markup.section("What you told the agents", f"<dl>{rows}</dl>")
 
 

@@ -110,7 +110,7 @@ class Report:
         near: Inconclusive gains, the largest first.
         hurt: Losses beyond the noise, the largest first.
         experiments: All experiments with a verdict, in order.
-        said: What the human told the agents: a hint or a skipped experiment, and the words. What was taken back is left out.
+        hints: What the human told the agents: a hint or a skipped experiment, and the words. What was taken back is left out.
         progress: The data of the chart.
         topics: The topics that were tried, the most frequent first.
         untried: The other topics of the target.
@@ -149,7 +149,7 @@ class Report:
     near: tuple[Highlight, ...]
     hurt: tuple[Highlight, ...]
     experiments: tuple[Highlight, ...]
-    said: tuple[tuple[str, str], ...]
+    hints: tuple[tuple[str, str], ...]
     progress: Progress
     topics: tuple[Topic, ...]
     untried: tuple[str, ...]
@@ -210,7 +210,7 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         near=highlights.near_misses(state, noise.sigma),
         hurt=highlights.hurt(state, noise.sigma),
         experiments=highlights.judged(state, noise.sigma),
-        said=_said(state),
+        hints=_hints(state),
         progress=_progress(state, noise.sigma),
         topics=topics,
         untried=highlights.untried(state),
@@ -290,11 +290,11 @@ def _limits(state: State) -> tuple[str, ...]:
     return tuple(word for option, value in asked if value is not None for word in (option, f"{value:g}"))
 
 
-def _said(state: State) -> tuple[tuple[str, str], ...]:
+def _hints(state: State) -> tuple[tuple[str, str], ...]:
     """Return what the human told the agents, with what it was."""
     return tuple(
         (f"hint {one.number}" if one.skipped is None else f"#{one.skipped} skipped", one_line(one.text, 400))
-        for one in state.said
+        for one in state.all_hints
         if not one.taken_back
     )
 

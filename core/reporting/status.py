@@ -266,7 +266,7 @@ def status(
         understood=tuple(understood(state)),
         proposed=tuple(charter.proposed) if charter else (),
         charter_warnings=tuple(charter.warnings) if charter else (),
-        hints=tuple(said.text for said in state.said if not said.taken_back),
+        hints=tuple(hint.text for hint in state.all_hints if not hint.taken_back),
         lessons=state.lessons.lines if state.lessons else (),
         charter_problem=charter.problem if charter else "",
         live=live if live.t else Idle(),

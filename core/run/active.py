@@ -110,7 +110,7 @@ class ActiveRun:
     def tried(self, parent: str) -> dict[str, int]:
         """Return the changes of a commit's train.py that must not be proposed again, as fingerprint -> experiment."""
         here = self.fingerprint(parent)
-        return schedule.tried(
+        return schedule.tried_changes(
             self.state, {e.parent for e in self.state.experiments.values() if self.fingerprint(e.parent) == here}
         )
 

@@ -16,8 +16,8 @@ from core.model import Proposal
 from core.record import events as ev
 from core.record.experiment import Experiment
 from core.reporting import findings
-from core.run import kept
-from core.run.kept import message
+from core.run import keep_commits
+from core.run.keep_commits import message
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result
 
@@ -128,7 +128,7 @@ class Experiments:
         """
         self._active.program.watch()
         waiting = [experiment for experiment in self._active.state.open.values() if not experiment.launched]
-        for experiment in waiting if begun else list(schedule.unchecked(self._active.state)):
+        for experiment in waiting if begun else list(schedule.to_recheck(self._active.state)):
             try:
                 edits.validate_change(
                     self._active.source(experiment.parent),
@@ -167,7 +167,7 @@ class Experiments:
         finding = findings.finding(judged, experiment, old)
         fields: dict[str, Any] = {"finding": finding}
         if Verdict(judged.verdict).kept:
-            fields |= kept.commit(self._active, experiment, judged)
+            fields |= keep_commits.commit_change(self._active, experiment, judged)
         self._active.record(msgspec.structs.replace(judged, **fields))
         if "commit" in fields:
             self._active.point(kept_ref(self._active.name, judged.number), fields["commit"])

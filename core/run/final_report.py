@@ -27,7 +27,7 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
             f"Run {active.name} has kept nothing yet, so there is nothing to report on. Nothing was trained."
         )
     last = "its earlier trainings failed, and --seeds N with a larger N tries other seeds"
-    while work := next(final_check.wanted(active.state, seeds, role), None):
+    while work := next(final_check.next_work(active.state, seeds, role), None):
         job = active.trainings.launch(work, 0)
         active.seal.check()
         result, placed = await _run(executor, job, work.nodes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.machine.project import Project, UsageError
 from core.record import hints, journal, run_lock
-from core.record.experiment import Said
+from core.record.experiment import Hint
 from core.record.fold import fold
 from core.reporting import phrases
 from core.run import commands
@@ -17,19 +17,19 @@ class Hints(Data, frozen=True, kw_only=True):
     """What `hints --json` prints."""
 
     run: str
-    hints: tuple[Said, ...]
+    hints: tuple[Hint, ...]
 
 
 def list_hints(project: Project, name: str | None, *, as_json: bool = False) -> None:
     """Print what the agents of a run were told. Raises UsageError if there is no such run."""
     folder = project.pick(name)
-    said = fold(journal.read(folder / journal.NAME)).said
+    all_hints = fold(journal.read(folder / journal.NAME)).all_hints
     if as_json:
-        say_json(Hints(run=folder.name, hints=tuple(said)))
+        say_json(Hints(run=folder.name, hints=tuple(all_hints)))
         return
-    for one in said:
+    for one in all_hints:
         say(hints.line(one))
-    if not said:
+    if not all_hints:
         say(f"Run {folder.name} has no hints. `.venv/bin/python -m core.cli hint TEXT` gives one while its loop runs.")
 
 

@@ -20,7 +20,7 @@ class Defaults:
     device: str
     profile: Profile
     options: contract.Options | None = None  # of the dataset; None for those that it was last prepared with
-    said: str = ""  # what was taken over, or why not, as sentences; '' for nothing
+    notice: str = ""  # what was taken over, or why not, as sentences; '' for nothing
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def defaults(
         machine: Returns the device and the profile of this machine, for a given device or the default one.
         lacking: Returns why a device cannot be used here, as a clause; '' if it can.
     """
-    name, said = folder.name, []
+    name, notices = folder.name, []
     lack = "" if asked.device or origin.device == "cpu" else lacking(origin.device)
     device, suitable = machine(asked.device or (None if lack else origin.device))
     usual = machine(None)
@@ -74,9 +74,9 @@ def defaults(
     if asked.budget_s is None and profile.budget_s == origin.budget_s != PROFILES[profile.name].budget_s:
         taken.append(f"budget {origin.budget_s:g} s")
     if taken:
-        said.append(f"Taken over from run {name}: {', '.join(taken)}.")
+        notices.append(f"Taken over from run {name}: {', '.join(taken)}.")
     if lack:
-        said.append(
+        notices.append(
             f"Run {name} trains on {origin.device}, which cannot be used now ({lack}), so this run trains on {device}."
         )
     if not asked.profile and profile.name != origin.profile:
@@ -85,11 +85,11 @@ def defaults(
             if origin.profile in PROFILES
             else "has a profile that this version does not know"
         )
-        said.append(
+        notices.append(
             f"Run {name} {why}, so this run has the profile {profile.name} of {device} and a budget of {profile.budget_s:g} s; its "
             f"scores cannot be compared with those of {name}."
         )
-    return Defaults(device, replace(profile, dataset=origin.dataset), _options(folder, origin), " ".join(said))
+    return Defaults(device, replace(profile, dataset=origin.dataset), _options(folder, origin), " ".join(notices))
 
 
 def _options(folder: Path, origin: RunConfig) -> contract.Options | None:

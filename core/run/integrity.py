@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from core.errors import UserError
+from core.machine.file_hashes import UnchangedFiles, sha256
 from core.machine.project import UsageError
-from core.machine.unchanged import Unchanged, sha256
 from nanochat.contract import dataset, layout
 from nanochat.contract.shell import make
 
@@ -154,7 +154,7 @@ class IntegrityCheck:
                 f"{folder} lacks the copies of the harness and the data ({error}). {_todo(folder)}"
             ) from error
         self._folder = folder
-        self._files = Unchanged({folder / name: digest for name, digest in hashes.items()})
+        self._files = UnchangedFiles({folder / name: digest for name, digest in hashes.items()})
         self.check()
 
     def check(self) -> None:

@@ -10,7 +10,7 @@ from core.machine.project import Project
 from core.model import ApprovalMode
 from core.reporting.phrases import resume_command, why_ended
 from core.run.active import ActiveRun
-from core.run.which import latest_run
+from core.run.choose_run import latest_run
 from core.target import TARGET
 from nanochat.contract import dataset as contract
 from nanochat.contract.checks import CompilerFinding

@@ -24,7 +24,7 @@ from core.record.fold import apply, fold
 from core.record.journal import Journal, JournalError
 from core.record.run_lock import LOCK, Lock, RunBusy
 from core.record.state import State
-from core.run import earlier, notices
+from core.run import earlier_runs, notices
 from core.run.active import ActiveRun, record_end
 from core.run.data_check import check_data
 from core.run.integrity import MADE, IntegrityCheck, freeze
@@ -162,10 +162,14 @@ class _Opening:
         if chosen.new and self._compiling is not None and not self._compiling.works:
             active.record(ev.Notice(text=notices.uncompiled(self._compiling)))
         begins = state.start_commit is None and state.earlier is None  # also after a first start that was killed
-        if begins and self._options.earlier is not False and (found := earlier.known(project, active.config)):
+        if (
+            begins
+            and self._options.earlier is not False
+            and (found := earlier_runs.known_effects(project, active.config))
+        ):
             active.record(found)
         if begins and self._options.lessons:
-            active.record(earlier.lessons(project, active.config, self._options.origin))
+            active.record(earlier_runs.lessons(project, active.config, self._options.origin))
         active.program.watch()
         if state.start_commit is None:
             active.backlog.begin()  # not later: a human may have deleted it

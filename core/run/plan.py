@@ -18,11 +18,11 @@ from core.model import RunConfig
 from core.record import journal, run_lock
 from core.record.fold import fold
 from core.run import inherit
+from core.run.choose_run import choose_run, new_folder, read_header, try_read_header, why_taken_in_git
 from core.run.inherit import Asked, Defaults
 from core.run.integrity import harness_version
 from core.run.limits import LimitOptions, StartLimits, start_limits
 from core.run.options import Options, configured_limits, new_run
-from core.run.which import header, new_folder, readable_header, run_meant, why_taken_in_git
 from nanochat.contract import dataset as contract
 from nanochat.contract import messages
 from nanochat.contract.shell import make
@@ -38,7 +38,7 @@ class Plan:
         profile: Its profile.
         new: Whether the run is new.
         unnamed: Whether the name was chosen automatically and may be replaced.
-        said: Sentences about decisions that differ from the options; '' for none.
+        notice: Sentences about decisions that differ from the options; '' for none.
         data: The prepared data of a new run's dataset.
         replaceable: Whether the dataset was not chosen by the user, so that `python` may replace it.
         ends: When this start ends by itself.
@@ -50,7 +50,7 @@ class Plan:
     profile: profiles.Profile
     new: bool
     unnamed: bool = False
-    said: str = ""
+    notice: str = ""
     data: contract.Found | None = None
     replaceable: bool = False
     ends: StartLimits = field(default_factory=StartLimits)
@@ -75,7 +75,7 @@ def make_plan(project: Project, options: Options, config: Settings = NOTHING) ->
         JournalError: The journal of the run cannot be read.
     """
     _check_options(options)
-    folder, continued = run_meant(project, options.name, options.origin)
+    folder, continued = choose_run(project, options.name, options.origin)
     if continued is not None:
         return _plan_continued(options, folder, continued, config)
     filled = new_run(options, config)
@@ -86,7 +86,11 @@ def make_plan(project: Project, options: Options, config: Settings = NOTHING) ->
 
 def renamed_if_overtaken(project: Project, chosen: Plan) -> Plan | None:
     """Return the plan with another name if its automatic name was taken meanwhile, else None."""
-    if not chosen.unnamed or header(chosen.folder) is not None or not why_taken_in_git(project)(chosen.folder.name):
+    if (
+        not chosen.unnamed
+        or read_header(chosen.folder) is not None
+        or not why_taken_in_git(project)(chosen.folder.name)
+    ):
         return None
     return renamed(project, chosen)
 
@@ -133,10 +137,10 @@ def _plan_continued(options: Options, folder: Path, continued: RunConfig, settin
             f"Run {folder.name} trains on {config.device}, which cannot be used now: {lack}. Nothing was changed. "
             f"Fix that, or start another run with --name NEW --from {folder.name} --device cpu."
         )
-    slots, said = _usable_slots(config)
+    slots, notice = _usable_slots(config)
     profile = profiles.named(config.profile)
     ends = start_limits(options.limits, state, configured_limits(LimitOptions(), settings))
-    return Plan(folder, replace(config, slots=slots), profile, new=False, said=said, ends=ends, options=options)
+    return Plan(folder, replace(config, slots=slots), profile, new=False, notice=notice, ends=ends, options=options)
 
 
 def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
@@ -237,14 +241,14 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
         ray_address=options.ray_address or "",
     )
     _check_cluster(config)
-    slots, said = _usable_slots(config)
+    slots, notice = _usable_slots(config)
     return Plan(
         folder,
         replace(config, slots=slots),
         profile,
         new=True,
         unnamed=options.name is None,
-        said=" ".join(filter(None, (defaults.said, said))),
+        notice=" ".join(filter(None, (defaults.notice, notice))),
         data=prepared,
         replaceable=replaceable,
         ends=start_limits(options.limits),
@@ -254,15 +258,17 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
 
 def _defaults(project: Project, options: Options, gpus: int) -> Defaults:
     """Return the defaults of a new run, from this machine or from the run that it starts from. Raises UsageError."""
-    said = ""
+    notice = ""
     if options.origin is not None:
         folder = project.pick(options.origin)
-        if origin := readable_header(folder):
+        if origin := try_read_header(folder):
             asked = Asked(options.device, options.profile, options.budget_s, options.dataset)
             return inherit.defaults(asked, origin, folder, default_profile, lambda device: lacking(device, gpus))
-        said = f"The header of run {folder.name} cannot be read, so its dataset, profile and budget are not taken over."
+        notice = (
+            f"The header of run {folder.name} cannot be read, so its dataset, profile and budget are not taken over."
+        )
     device, profile = default_profile(options.device)
-    return Defaults(device, profiles.named(options.profile) if options.profile else profile, said=said)
+    return Defaults(device, profiles.named(options.profile) if options.profile else profile, notice=notice)
 
 
 def _dataset(options: Options, defaults: Defaults, replaceable: bool) -> tuple[str, contract.Found]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from core.agents.base import Said
+from core.agents.base import Hint
 from core.agents.search import steering
 from core.change import touched
 from core.charter import Charter, CharterError
@@ -69,12 +69,12 @@ class Program:
 
     def answer(self) -> str:
         """Return what `search` does with the latest hint or reason for skipping."""
-        *before, last = self._active.state.said
+        *before, last = self._active.state.all_hints
         try:
             source, incumbent = self.present(), self._active.state.incumbent
             tried = self._active.tried(incumbent) if incumbent else {}
             earlier = [
-                Said(number=one.number, text=one.text, skipped=one.skipped) for one in before if not one.taken_back
+                Hint(number=one.number, text=one.text, skipped=one.skipped) for one in before if not one.taken_back
             ]
             leave = steering.combined(self.charter, earlier, source, touched.names(source)).leave
             reason = last.skipped is not None

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from core import session
 from core.machine.profiles import named
 from core.machine.project import Project
+from core.run.choose_run import try_read_header
 from core.run.options import Options, StartOptions
 from core.run.plan import Plan
-from core.run.which import readable_header
 from tests.core.run.runs import START, write_run
 
 
@@ -31,7 +31,7 @@ def test_a_language_model_on_the_same_cpu_takes_the_place_of_a_training(
     tmp_path: Path, agent: str, options: Options, start: StartOptions, device: str, slots: int
 ) -> None:
     project = Project(tmp_path, tmp_path / "logs")
-    config = readable_header(write_run(project, "old", START))
+    config = try_read_header(write_run(project, "old", START))
     assert config is not None
     given = Options(agent=agent, slots=options.slots)
     plan = Plan(project.logs / "new", replace(config, device=device, slots=2), named("cpu"), new=True, options=given)

@@ -300,7 +300,7 @@ def own_agent(product: Product, timeouts: str, chat: str = "", model: str = "") 
     path.write_text(
         "from core.agents.llm.chat import LanguageModel\nfrom core.agents.llm.server import Timeouts\n"
         "from core.agents.llm.ollama.agent import Ollama\n"
-        "from core.agents.search.agent import Search\nfrom core.agents.several import WithStandIn\n\n\n"
+        "from core.agents.search.agent import Search\nfrom core.agents.team import WithStandIn\n\n\n"
         f"def make():\n    chat = Ollama({MODEL!r}, {chat}timeouts={timeouts})\n"
         f"    return WithStandIn(LanguageModel(chat, {model}), Search())\n"
     )

@@ -175,7 +175,7 @@ class RunApp(FrugalApp):
             unattended=state.approval == "auto",
             detail=is_detail,
             small=self.main.is_small,
-            has_hints=bool(state.said),
+            has_hints=bool(state.all_hints),
             has_proposed_limits=bool(state.charter and state.charter.proposed),
             tiny=self.main.is_tiny,
             unreadable=self.main.is_unreadable,

@@ -45,10 +45,10 @@ class LoopActions(RunApp):
 
     def action_hints(self) -> None:
         """List the hints, newest first. The user can take one back."""
-        valid = [hint for hint in reversed(self.bridge.state.said) if not hint.taken_back]
+        valid = [hint for hint in reversed(self.bridge.state.all_hints) if not hint.taken_back]
         if not valid:
             self.show_note(
-                "All hints were taken back." if self.bridge.state.said else "Nothing was told to the agent so far."
+                "All hints were taken back." if self.bridge.state.all_hints else "Nothing was told to the agent so far."
             )
             return
         choices = [
@@ -62,7 +62,7 @@ class LoopActions(RunApp):
         self.push_screen(Menu("What you told the agent. Take one back?", choices), done)
 
     def _ask_to_take_back(self, number: int) -> None:
-        text = hints.words(self.bridge.state.said[number - 1])
+        text = hints.words(self.bridge.state.all_hints[number - 1])
         choices = (("y", "yes", "yes, take it back: no agent sees it from now on"), ("n", "no", "no, leave it"))
 
         def done(choice: str | None) -> None:

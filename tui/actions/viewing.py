@@ -7,7 +7,7 @@ from textual.screen import Screen
 from core.reporting import status
 from core.run.applied import is_applied
 from tui import run_files
-from tui.actions.morning import MorningActions
+from tui.actions.next_steps import NextStepActions
 from tui.panes import registry
 from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
@@ -22,7 +22,7 @@ from tui.widgets.prompt import Prompt
 FOLLOW = "There is nothing to leave. In the table, g follows the newest experiment again."
 
 
-class ViewingActions(MorningActions):
+class ViewingActions(NextStepActions):
     """The digits, and the keys enter, /, f, >, v, F, L, z, escape and ?."""
 
     def action_pane(self, number: int) -> None:

@@ -115,7 +115,7 @@ def _parents_score(state: State, experiment: Experiment) -> str:
 
     If the parent was trained with more seeds, the mean of all its scores is added.
     """
-    ours, parents = pairing.sides(state, experiment.commit, experiment.parent)
+    ours, parents = pairing.paired_scores(state, experiment.commit, experiment.parent)
     shared = [parents[seed] for seed in ours if seed in parents]
     mean = words.bpb(state.mean(experiment.parent))
     if not shared or len(shared) == len(parents):

@@ -15,6 +15,7 @@ from core.agents.base import AgentFailed, CharterSummary, Context, LessonsLearne
 from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import backlog, exhausted_ideas, formats, lessons, operators, prompt, understanding
 from core.agents.llm.checks import Repeated, check
+from core.agents.llm.cost_counter import CostCounter
 from core.agents.llm.formats import Tier
 from core.agents.llm.json_objects import Schema
 from core.agents.llm.material import DRAFT, Plan
@@ -22,7 +23,6 @@ from core.agents.llm.operators import Task
 from core.agents.llm.prompt import Message
 from core.agents.llm.questions import OnlyThoughts, Questions
 from core.agents.llm.server import Answer, Chat, Timeouts, Truncated
-from core.agents.llm.spent import Spent
 from core.agents.llm.thinking import Setting
 from core.agents.llm.tiers import TRIES, choose, downwards, history
 from core.change.edits import EditError, NotRead
@@ -76,31 +76,31 @@ class LanguageModel:
         Raises:
             AgentFailed: The server failed, or no answer could be used.
         """
-        spent = Spent(self.name)
+        counter = CostCounter(self.name)
         try:
             async with asyncio.timeout(self._proposal_s):
-                proposal = await self._proposal(context, spent)
+                proposal = await self._proposal(context, counter)
         except TimeoutError:
             words = f"{self.name} gave no proposal within {_minutes(self._proposal_s)}."
-            raise AgentFailed(words, cost=spent.cost) from None
+            raise AgentFailed(words, cost=counter.cost) from None
         except AgentFailed as error:
-            error.cost = error.cost.updated(spent.cost)
+            error.cost = error.cost.updated(counter.cost)
             raise
         finally:
             self.on_phase("")
         setting = self._chat.thinking.setting
         thinking = setting.words if setting != Setting(None, prompt.ANSWER_TOKENS) else ""
-        notes = proposal.notes.updated(replace(spent.cost, thinking=thinking))
+        notes = proposal.notes.updated(replace(counter.cost, thinking=thinking))
         return replace(proposal, agent=self.name, notes=notes)
 
-    async def _proposal(self, context: Context, spent: Spent) -> Proposal:
+    async def _proposal(self, context: Context, counter: CostCounter) -> Proposal:
         await self._fit(needs(context.source, context.charter))
         tier = choose(history(context.past, self.name), self._chat.start)
         task = Task(self._plan(context, tier))
         reason, failed = "", AgentFailed
         for form in downwards(tier):
             try:
-                return await self._with_form(form, context, spent, task)
+                return await self._with_form(form, context, counter, task)
             except EditError as error:
                 reason, failed = str(error), Unusable
             except (prompt.TooSmall, Truncated) as error:  # a simpler format shows less of train.py
@@ -108,14 +108,14 @@ class LanguageModel:
             task.give_up()
         if failed is AgentFailed:
             raise AgentFailed(reason)
-        words = f"{self.name} gave no usable proposal in {spent.tries} tries: {sanitize_line(reason, 200)}"
+        words = f"{self.name} gave no usable proposal in {counter.tries} tries: {sanitize_line(reason, 200)}"
         raise Unusable(words, cost=task.noted(Cost(format=tier)))
 
     def _plan(self, context: Context, tier: Tier) -> Plan:
         plan = operators.choose(context, tier)
         return plan if prompt.fits(context, tier, self._room, plan) else DRAFT
 
-    async def _with_form(self, form: Tier, context: Context, spent: Spent, task: Task) -> Proposal:
+    async def _with_form(self, form: Tier, context: Context, counter: CostCounter, task: Task) -> Proposal:
         """Return a checked proposal in this answer format.
 
         The last try is for a draft, so that an operator costs no proposal.
@@ -127,7 +127,7 @@ class LanguageModel:
         left_out = exhausted_ideas.knobs_left_out(context)
         for last in range(TRIES - 1, -1, -1):
             schema = formats.schema(form, context.source, left_out, (task.plan.knob, task.plan.moves))
-            answer, talk = await self._answer(form, context, talk, schema, spent, task.plan)
+            answer, talk = await self._answer(form, context, talk, schema, counter, task.plan)
             stage: Stage = "answered"
             try:
                 proposal = backlog.parsed(form, answer.text, context)
@@ -138,12 +138,12 @@ class LanguageModel:
             except EditError as error:
                 if stage == "answered" and not isinstance(error, NotRead):
                     stage = "parsed"
-                spent.repeats += isinstance(error, Repeated)
+                counter.repeats += isinstance(error, Repeated)
                 reason = f"The answer was too long and was cut off. {error}" if answer.cut else str(error)
                 if not last:
                     raise EditError(reason) from error
             finally:
-                spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
+                counter.count_attempt(form, stage, answer.tokens, answer.prompt_tokens)
             if last == 1:
                 task.give_up()
             said = formats.after_thoughts(answer.text) or "(nothing)"  # the client library drops empty messages
@@ -151,7 +151,7 @@ class LanguageModel:
         raise AssertionError("the last try returns or raises")
 
     async def _answer(
-        self, form: Tier, context: Context, talk: list[Message], schema: Schema | None, spent: Spent, plan: Plan
+        self, form: Tier, context: Context, talk: list[Message], schema: Schema | None, counter: CostCounter, plan: Plan
     ) -> tuple[Answer, list[Message]]:
         """Return an answer and its prompt. If the server dropped a part of the prompt, ask again with a shorter one."""
         try:
@@ -163,10 +163,10 @@ class LanguageModel:
                 talk = await self._talk(form, context, plan)
                 return await self._questions.ask(talk, schema), talk
         except OnlyThoughts as error:
-            spent.reached(form, "answered", error.tokens, error.prompt_tokens)
+            counter.count_attempt(form, "answered", error.tokens, error.prompt_tokens)
             raise
         except AgentFailed:
-            spent.reached(form, "asked")
+            counter.count_attempt(form, "asked")
             raise
 
     async def prompt_for(self, context: Context) -> tuple[list[Message], str]:
@@ -224,22 +224,22 @@ class LanguageModel:
         read: Callable[[str], tuple[str, ...]],
     ) -> tuple[tuple[str, ...], Cost]:
         """Ask a single question in a context of at least so many tokens. Returns the lines of the answer, and the cost."""
-        spent = Spent(self.name)
+        counter = CostCounter(self.name)
         try:
             async with asyncio.timeout(self._proposal_s):
                 await self._fit(least)
                 answer = await self._questions.ask(talk(self._room), schema)
         except OnlyThoughts as error:
-            spent.reached(form, "answered", error.tokens, error.prompt_tokens)
-            error.cost = spent.cost
+            counter.count_attempt(form, "answered", error.tokens, error.prompt_tokens)
+            error.cost = counter.cost
             raise
         except TimeoutError:
             raise AgentFailed(f"{self.name} gave no answer ({form}) within {_minutes(self._proposal_s)}.") from None
         finally:
             self.on_phase("")
         found = read(answer.text)
-        spent.reached(form, "passed" if found else "answered", answer.tokens, answer.prompt_tokens)
-        return found, spent.cost
+        counter.count_attempt(form, "passed" if found else "answered", answer.tokens, answer.prompt_tokens)
+        return found, counter.cost
 
     async def release(self) -> None:
         try:

@@ -31,7 +31,7 @@ def choose(context: Context, tier: Tier) -> Plan:
         context: What the proposal may depend on. The same context gives the same plan.
         tier: The answer format. The plan can be followed in it.
     """
-    if any(said.at >= context.number for said in context.said):
+    if any(hint.at >= context.number for hint in context.all_hints):
         return DRAFT  # the human has just said something
     open_to: dict[Operator, Plan] = {
         operator: plan for operator, plan in plans(context, tier).items() if _has_share(context, operator)

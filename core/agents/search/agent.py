@@ -77,12 +77,12 @@ class Search:
                 continue
             given = wanted.aside
             try:
-                return _beyond(self._first(context, charter, wanted), wanted, context)
+                return _with_aside_note(self._first_valid_draft(context, charter, wanted), wanted, context)
             except AgentFailed as error:
                 failure = error
         raise failure
 
-    def _first(self, context: Context, charter: Charter, wanted: Steering) -> Proposal:
+    def _first_valid_draft(self, context: Context, charter: Charter, wanted: Steering) -> Proposal:
         """Return the first draft that is allowed and was not tried. Raises AgentFailed."""
         chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
         left_alone = (*charter.off_limits, *sorted(wanted.leave))
@@ -107,7 +107,7 @@ class Search:
         raise AgentFailed(NOTHING)
 
 
-def _beyond(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
+def _with_aside_note(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
     """Return the proposal with a note about the wishes that were set aside. The first time the hypothesis says so too."""
     if not wanted.aside:
         return proposal
@@ -123,44 +123,44 @@ def _drafts(
 ) -> Iterator[Draft | None]:
     """Yield ideas without end, the most promising kinds first, with more and more knobs."""
     every = {knob.name: knob for knob in knobs.read(context.source)}
-    free = {name: knob for name, knob in every.items() if _free(knob, charter, wanted)}
+    free = {name: knob for name, knob in every.items() if _may_change(knob, charter, wanted)}
     known = Knobs(free, every)
     if charter.max_params and context.params and context.params > charter.max_params:
-        yield from _shrunk(context, known)  # nothing else passes
+        yield from _smaller_models(context, known)  # nothing else passes
         raise AgentFailed(f"search knows no smaller model that was not tried. {OVER.format(context.params)[:-1]}.")
     options = Options(context, known, left_alone)
     turn = context.proposed.get(Search.name, 0) + 1
-    yield from _settings(context, wanted, known)
-    yield from _wanted(context, wanted, known)
-    yield from islice(_from_backlog(context, wanted, known, options, chance), MAX_OF_BACKLOG)
-    yield _further(context, known, options)
+    yield from _requested_values(context, wanted, known)
+    yield from _requested_steps(context, wanted, known)
+    yield from islice(_backlog_drafts(context, wanted, known, options, chance), MAX_OF_BACKLOG)
+    yield _repeated_step(context, known, options)
     said = {topic: weight for topic, weight in wanted.weights.items() if weight >= SAID}
     if said and turn % 2:  # a hint names a topic
         only_said = dict.fromkeys(wanted.weights, 0.0) | said
         for ideas in (True, False):
-            yield from _screened(context, only_said, options, chance, ideas=ideas)
+            yield from _screened_changes(context, only_said, options, chance, ideas=ideas)
     kind = KINDS[turn % len(KINDS)]
     if kind == "combination":
         yield from combine.combinations(context, wanted.weights, options, chance)
     elif kind == "knob":
-        yield from _opening(context, wanted, known)
+        yield from _first_steps(context, wanted, known)
     for ideas in (kind != "knob", kind == "knob"):
-        yield from _screened(context, wanted.weights, options, chance, ideas=ideas)
+        yield from _screened_changes(context, wanted.weights, options, chance, ideas=ideas)
     width = 2
     while True:  # change more and more knobs at once
-        yield _tune(context, options, chance, min(width, len(known)))
+        yield _several_knobs(context, options, chance, min(width, len(known)))
         width += 1
 
 
 # -- what to try ------------------------------------------------------------------------------------------------------
 
 
-def _said_something(context: Context) -> list[PastExperiment]:
+def _informative_past(context: Context) -> list[PastExperiment]:
     """Return the past experiments without those that were cut short and say nothing about their ideas."""
     return [past for past in context.past if not past.verdict.may_repeat]
 
 
-def _screened(
+def _screened_changes(
     context: Context, weights: Mapping[str, float], options: Options, chance: random.Random, *, ideas: bool
 ) -> Iterator[Draft | None]:
     """Yield single changes, those first that gain most by one draw from the posterior (Thompson sampling).
@@ -175,12 +175,12 @@ def _screened(
     ]
     for _, option in sorted(found, key=lambda one: -one[0]):
         if option.value is None:
-            yield _idea(context, IDEAS[option.name])
+            yield _book_draft(context, IDEAS[option.name])
         else:
             yield knobs_draft(context, options.known, {option.name: option.value})
 
 
-def _idea(context: Context, entry: Entry) -> Draft | None:
+def _book_draft(context: Context, entry: Entry) -> Draft | None:
     """Return an idea of the book as a draft, with its source."""
     changed = applied(entry, context.source)
     if changed is None:
@@ -190,13 +190,13 @@ def _idea(context: Context, entry: Entry) -> Draft | None:
     return Draft(changed, words, entry.topic, Notes(edits=(entry.name,), knobs={}))
 
 
-def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
+def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
     """Yield a step of each knob that matters much: one step down for sizes, one step up for others.
 
     The steps in the other direction follow. What anybody has tried alone, on any train.py, is left out, and so is what lost clearly
     in earlier runs, and what would undo a kept change. What gained clearly there comes first.
     """
-    said, before = _said_something(context), _steps_before(context, known)
+    said, before = _informative_past(context), _earlier_step_gains(context, known)
     left = {(name, old) for past in said if past.verdict.kept for name, (old, _) in past.constants.items()}
     tried = {past.proposal.notes.step for past in said}
     tried |= {next(iter(changes_of(past))) for past in said if len(changes_of(past)) == 1}
@@ -221,7 +221,7 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft
     yield from (*first, *(draft for gain, draft in steps if -CLEAR < gain < CLEAR))
 
 
-def _steps_before(context: Context, known: Knobs) -> dict[str, float]:
+def _earlier_step_gains(context: Context, known: Knobs) -> dict[str, float]:
     """Return what steps from the present values gained in earlier runs, in standard deviations of one score: "DEPTH up" -> 8.2.
 
     A knob that followed another one does not count.
@@ -237,7 +237,7 @@ def _steps_before(context: Context, known: Knobs) -> dict[str, float]:
     return {step: sum(found) / len(found) for step, found in gains.items()}
 
 
-def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
+def _may_change(knob: Knob, charter: Charter, wanted: Steering) -> bool:
     """Return whether a knob may change. It may not if its topic is to be left alone.
 
     If that is the optimizer, a knob whose comment begins with one ("AdamW: ...") may not change either.
@@ -249,9 +249,9 @@ def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
     return knob.name in wanted.focus or (wanted.weights[TARGET.topic_of(knob.name)] > 0 and not optimizer)
 
 
-def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
+def _requested_values(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
     """Yield the values that the human asked for, each once. Those of the newest hint come first, in its order."""
-    done = _done(context)
+    done = _followed_wishes(context)
     everything = Knobs(known.every, known.every)  # a named knob may change even if its topic is to be left alone
     for number, direction in sorted(wanted.settings, key=lambda one: -one[0]):
         mark = f"{number}: {direction.words}"
@@ -265,9 +265,9 @@ def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draf
             yield replace(draft, notes=replace_fields(draft.notes, said=mark))
 
 
-def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
+def _requested_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
     """Yield one step in each direction for the names that program.md or the human asks for, once for each wish."""
-    done = _done(context)
+    done = _followed_wishes(context)
     everything = Knobs(known.every, known.every)
     for way in ("up", "down"):
         for name, (wish, number) in wanted.focus.items():
@@ -279,7 +279,7 @@ def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft 
                     yield replace(draft, notes=replace_fields(draft.notes, step=f"{name} {way}", said=mark))
 
 
-def _from_backlog(
+def _backlog_drafts(
     context: Context, wanted: Steering, known: Knobs, options: Options, chance: random.Random
 ) -> Iterator[Draft | None]:
     """Yield what the ideas of the backlog ask for, from the top. Ideas that are not wishes of a known form are left to others."""
@@ -294,18 +294,18 @@ def _from_backlog(
         if direction.kind == "try" and direction.topics:
             weights = dict.fromkeys(wanted.weights, 0.0) | dict.fromkeys(direction.topics, 1.0)
             for ideas in (True, False):
-                changes += [("", draft) for draft in _screened(context, weights, options, chance, ideas=ideas)]
+                changes += [("", draft) for draft in _screened_changes(context, weights, options, chance, ideas=ideas)]
         for step, draft in changes:
             if draft is not None:
                 yield replace(draft, notes=replace_fields(draft.notes, step=step, follows=idea))
 
 
-def _done(context: Context) -> set[str | int | None]:
+def _followed_wishes(context: Context) -> set[str | int | None]:
     """Return the marks of the wishes that were followed."""
-    return {past.proposal.notes.said for past in _said_something(context)}
+    return {past.proposal.notes.said for past in _informative_past(context)}
 
 
-def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
+def _smaller_models(context: Context, known: Knobs) -> Iterator[Draft | None]:
     """Yield smaller and smaller models, by halving the knobs in SIZES."""
     present = known.values_now
     sizes = [name for name in SIZES if name in known and isinstance(present[name], int) and int(present[name]) > 1]
@@ -319,7 +319,7 @@ def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
                 yield knobs_draft(context, known, values, f"{OVER.format(context.params)} ")
 
 
-def _further(context: Context, known: Knobs, options: Options) -> Draft | None:
+def _repeated_step(context: Context, known: Knobs, options: Options) -> Draft | None:
     """Return the step of the last kept experiment again: if one step in a direction helped, the next one often does.
 
     The knobs of a combination stand where the model expects the best values. Only those go on that it expects to gain.
@@ -342,10 +342,10 @@ def _further(context: Context, known: Knobs, options: Options) -> Draft | None:
     return replace(draft, hypothesis=f"One more step in the same direction: {', '.join(moves)}.")
 
 
-def _tune(context: Context, options: Options, chance: random.Random, width: int) -> Draft | None:
+def _several_knobs(context: Context, options: Options, chance: random.Random, width: int) -> Draft | None:
     """Change several knobs, each to where a draw from the model gains most. Knobs that were seldom tried come first."""
     known = options.known
-    tried = Counter(name for past in _said_something(context) for name in past.constants)
+    tried = Counter(name for past in _informative_past(context) for name in past.constants)
     order = sorted(
         options.active,
         key=lambda name: chance.random() ** ((1 + tried[name]) / TARGET.impacts.get(name, 1.0)),

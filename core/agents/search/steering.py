@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from core import syntax
-from core.agents.base import Context, Said
+from core.agents.base import Context, Hint
 from core.agents.search.ideas import fits
 from core.agents.search.ranges import out_of_bounds, places, range_for, senseless, with_followers
 from core.change import edits, knobs, touched
@@ -88,17 +88,17 @@ def steering(context: Context, without: Collection[Kind] = ()) -> tuple[Charter,
         charter = read(context.charter, known)
     except CharterError:
         charter = Charter()
-    return charter, combined(charter, context.said, context.source, known, without)
+    return charter, combined(charter, context.all_hints, context.source, known, without)
 
 
 def combined(
-    charter: Charter, said: Iterable[Said], source: str, known: Collection[str], without: Collection[Kind] = ()
+    charter: Charter, hints: Iterable[Hint], source: str, known: Collection[str], without: Collection[Kind] = ()
 ) -> Steering:
     """Combine the wishes of program.md with the human's hints and reasons for skipping.
 
     Args:
         charter: program.md.
-        said: The hints and reasons for skipping, the newest last.
+        hints: The hints and reasons for skipping, the newest last.
         source: The train.py that a proposal would change.
         known: The names that a wish may be about.
         without: Kinds of wishes that are set aside.
@@ -114,13 +114,13 @@ def combined(
 
     for direction in charter.directions:
         take(direction, WRITTEN, 0)
-    for one in said:
+    for hint in hints:
         try:
-            wishes = _wishes(one.text, known, reason=one.skipped is not None)
+            wishes = _wishes(hint.text, known, reason=hint.skipped is not None)
         except NotUsable:
             continue  # the human was told when it was given
         for direction in wishes:
-            take(direction, SAID, one.number)
+            take(direction, SAID, hint.number)
     return found
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from core.execution.launch import LIST
-from core.machine.unchanged import sha256
+from core.machine.file_hashes import sha256
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 DRAFT_S = 3600.0  # without a write for so long, what arrives is taken to be interrupted

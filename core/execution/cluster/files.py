@@ -13,7 +13,7 @@ from core.execution.base import ExecutorFailed
 from core.execution.cluster.content import relative
 from core.execution.cluster.messages import COMPILED, GROWING, NATS, WEIGHTS, Tail
 from core.execution.launch import LIST
-from core.machine.unchanged import sha256
+from core.machine.file_hashes import sha256
 from nanochat.contract.job import Job
 
 REFERENCE = "baseline.npy"  # name of that file of a job on the node

@@ -45,7 +45,7 @@ from core.execution.cluster.reference import References
 from core.execution.cluster.work import WorkFolder
 from core.execution.local import LocalExecutor
 from core.machine import stats
-from core.machine.unchanged import Unchanged
+from core.machine.file_hashes import UnchangedFiles
 from core.record.live import Load
 from nanochat.contract.job import Job, Outcome
 from nanochat.contract.messages import Progress, Started
@@ -102,7 +102,7 @@ class NodeSlot:
         self._meter: LoadMeter | None = None
         self._setup: Setup | None = None
         self._tree = Path()
-        self._frozen: Unchanged | None = None
+        self._frozen: UnchangedFiles | None = None
         self._executor: Executor | None = None
         self._work: WorkFolder | None = None
         self._run: _Run | None = None
@@ -133,7 +133,7 @@ class NodeSlot:
         """Prepare for the trainings of a run: its frozen copies, verified, and a folder to work in."""
         setup = self._setup = decode(raw, Setup)
         self._tree = await asyncio.to_thread(self._store.tree, setup.files)
-        self._frozen = Unchanged({self._tree / name: digest for name, digest in setup.files.items()})
+        self._frozen = UnchangedFiles({self._tree / name: digest for name, digest in setup.files.items()})
         await self._check()
         await asyncio.to_thread(self._store.clean)
         self._work = await asyncio.to_thread(WorkFolder, self._cache)

@@ -26,7 +26,7 @@ import psutil
 
 from core import entry
 from core.execution.base import ExecutorFailed
-from core.execution.cluster import actor, aside, code
+from core.execution.cluster import actor, code, daemon_threads
 from core.execution.cluster.actor import DONE, Actor
 from core.execution.cluster.ray_errors import explained, is_full
 from core.execution.cluster.ray_head import CLIENT, Head, Listed, joined
@@ -263,7 +263,7 @@ class RayCluster:
     async def _within(self, work: Callable[[], Any]) -> Any:
         """Ask the head of the cluster. Without one, Ray waits for it, and the loop must not. Raises NodeLost."""
         try:
-            return await asyncio.wait_for(aside.call(work), HEAD_S)
+            return await asyncio.wait_for(daemon_threads.call(work), HEAD_S)
         except TimeoutError:
             self._head.watch.doubt()
             raise NodeLost(f"The head of the Ray cluster did not answer within {HEAD_S:.0f} s.") from None
@@ -283,7 +283,7 @@ class RayCluster:
             with contextlib.suppress(Exception):  # it may be gone already
                 self._ray.kill(handle, no_restart=True)
 
-        self._killing = [thread for thread in self._killing if thread.is_alive()] + [aside.start(kill)]
+        self._killing = [thread for thread in self._killing if thread.is_alive()] + [daemon_threads.start(kill)]
 
     def close(self) -> None:
         gone = self._head.watch.gone
@@ -292,7 +292,7 @@ class RayCluster:
         for thread in self._killing:
             thread.join(max(0.0, until - time.monotonic()))
         with _kept_signals():
-            shutting = aside.start(self._ray.shutdown)
+            shutting = daemon_threads.start(self._ray.shutdown)
             shutting.join(LOST_S if gone else SHUT_S)
         if shutting.is_alive():
             atexit.unregister(self._ray.shutdown)  # it would wait once more, after all else has ended
@@ -336,7 +336,7 @@ class RayRemote:
             return found
 
         try:
-            return await aside.call(send) if sum(map(len, arguments)) > INLINE else send()
+            return await daemon_threads.call(send) if sum(map(len, arguments)) > INLINE else send()
         except Exception as error:
             if is_full(error):  # no node is at fault
                 raise ExecutorFailed(explained(error, "This machine")) from error

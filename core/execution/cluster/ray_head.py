@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.execution.cluster import aside
+from core.execution.cluster import daemon_threads
 from core.execution.cluster.head import ASK_S, HeadWatch
 
 CLIENT = "ray://"  # how the address of Ray's client begins
@@ -62,7 +62,7 @@ def joined(ray: Any, address: str) -> Head:
 
     async def belongs() -> bool | None:
         try:
-            await aside.call(lambda: nodes(ASK_S))
+            await daemon_threads.call(lambda: nodes(ASK_S))
         except Exception as error:  # Ray raises errors of many kinds
             return False if ANEW in str(error) else None
         return True

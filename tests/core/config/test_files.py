@@ -44,7 +44,7 @@ def test_the_file_of_the_project_wins_and_each_value_has_its_source(home: Path) 
         agent="search", budget=120, notify="ntfy:secret", theme="nord"
     )
     said = "Settings: budget from autoresearch.toml; agent from ~/.config/autoresearch/config.toml."
-    assert found.said(["agent", "budget"]) == said and found.said([]) == ""
+    assert found.sources_text(["agent", "budget"]) == said and found.sources_text([]) == ""
     environment = {"AUTORESEARCH_NOTIFY": "desktop", "AUTORESEARCH_CONTEXT": " "}
     assert files.without_overridden(found.settings, environment).notify is None
     text = shown.as_text(found, environment)

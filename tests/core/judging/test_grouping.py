@@ -13,7 +13,7 @@ from core.charter import Charter
 from core.judging import final_check, gain, grouping, policy
 from core.judging.final_check import FIRST
 from core.judging.grouping import JOIN, LEAVE, regrouped
-from core.judging.schedule import REMEASURE_EVERY, Work, assess, noise, wanted
+from core.judging.schedule import REMEASURE_EVERY, Work, assess, next_work, noise
 from core.model import Role
 from core.record import events as ev
 from core.record.events import AnyEvent, Grouped, Judged
@@ -106,7 +106,7 @@ def test_where_both_nodes_are_gone_the_pair_is_made_on_a_third_one() -> None:
 def test_two_nodes_can_train_the_best_at_once_and_one_only_once() -> None:
     found = run(on("b", "c1", 1.6, number=1), proposed(2), on("c", "c2", 1.6, number=2), proposed(3))
     fold(on("b", "c3", 1.6, number=3), found)
-    assert [work.nodes for work in wanted(found, SIGMA)] == [("b",), ("c",)], "c1 and c3 need the same training"
+    assert [work.nodes for work in next_work(found, SIGMA)] == [("b",), ("c",)], "c1 and c3 need the same training"
 
 
 def test_the_regular_repeat_of_the_best_compares_nodes_that_are_alike() -> None:
@@ -114,7 +114,7 @@ def test_the_regular_repeat_of_the_best_compares_nodes_that_are_alike() -> None:
 
     def repeat() -> Work:
         found.judged_since_incumbent = REMEASURE_EVERY
-        return next(work for work in wanted(found, SIGMA) if work.role is Role.INCUMBENT)
+        return next(work for work in next_work(found, SIGMA) if work.role is Role.INCUMBENT)
 
     assert repeat() == Work(Role.INCUMBENT, "fit", SEED[0], nodes=("b",))
     fold(on("b", "fit", 1.6, role="best", nodes=("b",)), found)
@@ -182,7 +182,7 @@ def test_the_final_check_has_pairs_of_one_group() -> None:
             apply(found, replace(event, seed=seed))
 
     def next_work() -> list[Work]:
-        return list(final_check.wanted(found, 1))
+        return list(final_check.next_work(found, 1))
 
     assert next_work() == [Work(Role.FINAL, "fit", seed)], "the second one follows the first"
     check("a", "fit", 1.6)

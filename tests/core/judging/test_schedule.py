@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from core.charter import Charter
 from core.judging import policy
 from core.judging.noise import Noise
-from core.judging.schedule import Rebase, Work, assess, best_confirmed, noise, tried, unchecked, wanted
+from core.judging.schedule import Rebase, Work, assess, best_confirmed, next_work, noise, to_recheck, tried_changes
 from core.machine.profiles import PROFILES
 from core.model import Role, RunConfig
 from core.record import events as ev
@@ -65,7 +65,7 @@ def state(*more: list[AnyEvent], baseline: bool = True) -> State:
 
 
 def todo(found: State, **options: bool) -> list[tuple[str, str, int]]:
-    return [(work.role, work.commit, SEED.index(work.seed)) for work in wanted(found, 0.01, **options)]
+    return [(work.role, work.commit, SEED.index(work.seed)) for work in next_work(found, 0.01, **options)]
 
 
 def test_the_baseline_comes_before_anything_else() -> None:
@@ -227,8 +227,8 @@ def test_proposals_made_under_another_program_md_are_looked_at_before_they_run()
     changed = [ev.Charter(sha="s"), ev.Charter(sha="new")]
     running = [ev.Launched(job="j", role=Role.CANDIDATE, commit="c1", seed=SEED[0], slot=0, number=1)]
     found = state(proposed(1), proposed(2), running)
-    assert [e.number for e in unchecked(fold(changed, found))] == [2], "what runs already goes on"
-    assert not list(unchecked(fold([ev.Charter(sha="s")], found)))
+    assert [e.number for e in to_recheck(fold(changed, found))] == [2], "what runs already goes on"
+    assert not list(to_recheck(fold([ev.Charter(sha="s")], found)))
 
 
 def launched(number: int) -> ev.Launched:
@@ -238,32 +238,32 @@ def launched(number: int) -> ev.Launched:
 @pytest.mark.parametrize("verdict", Verdict)
 def test_a_change_counts_as_tried_by_its_verdict(verdict: Verdict) -> None:
     judged = ev.Judged(number=1, verdict=verdict, finding="f")
-    after = tried(state([ev.Charter(sha="s")], proposed(1), [launched(1), judged]), {"fit"})
+    after = tried_changes(state([ev.Charter(sha="s")], proposed(1), [launched(1), judged]), {"fit"})
     comes_again = verdict in (Verdict.INTERRUPTED, Verdict.DISTURBED, Verdict.CONFLICT)
     assert after == ({} if comes_again else {"p1": 1})
 
 
 def test_a_change_counts_as_tried_on_its_own_parent_while_it_waits_or_runs() -> None:
     found = state(proposed(1), proposed(2), [launched(2)])
-    assert tried(found, {"fit"}) == {"p1": 1, "p2": 2}
-    assert tried(found, {"other"}) == {}
+    assert tried_changes(found, {"fit"}) == {"p1": 1, "p2": 2}
+    assert tried_changes(found, {"other"}) == {}
 
 
 def test_a_change_that_broke_a_rule_of_an_older_program_md_may_come_again() -> None:
     broke = [ev.Judged(number=1, verdict=Verdict.INVALID, finding="f")]
-    assert tried(state([ev.Charter(sha="s")], proposed(1), broke), {"fit"}) == {}, "it was never trained"
+    assert tried_changes(state([ev.Charter(sha="s")], proposed(1), broke), {"fit"}) == {}, "it was never trained"
     found = state([ev.Charter(sha="s")], proposed(1), [launched(1), *broke])
-    assert tried(found, {"fit"}) == {"p1": 1}
-    assert tried(fold([ev.Charter(sha="new")], found), {"fit"}) == {}
+    assert tried_changes(found, {"fit"}) == {"p1": 1}
+    assert tried_changes(fold([ev.Charter(sha="new")], found), {"fit"}) == {}
 
 
 def test_a_change_that_is_disturbed_each_time_does_not_come_for_ever() -> None:
     found = state()
     for number in (1, 2, 3):
-        assert tried(found, {"fit"}) == {}
+        assert tried_changes(found, {"fit"}) == {}
         again = replace(proposed(number)[0], fingerprint="p")
         found = fold([again, launched(number), ev.Judged(number=number, verdict=Verdict.DISTURBED, finding="f")], found)
-    assert tried(found, {"fit"}) == {"p": 3}
+    assert tried_changes(found, {"fit"}) == {"p": 3}
 
 
 @pytest.mark.parametrize(

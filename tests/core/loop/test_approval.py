@@ -44,7 +44,7 @@ class Desk:
         assert self.active.state.experiments[number].approved == "time-out"
 
     def send(self, command: commands.Command) -> commands.Reply:
-        return self._control.obey(command)
+        return self._control.execute(command)
 
 
 def test_the_first_experiment_starts_without_waiting_and_the_second_waits(active: ActiveRun) -> None:
@@ -110,12 +110,12 @@ def test_nobody_puts_a_proposal_off_for_ever(active: ActiveRun) -> None:
     waiting.tick(LONGEST_HOLD_S)
     assert not waiting.held
     waiting.tick(4.0)
-    waiting.begin_again(10.0)
+    waiting.restart_countdown(10.0)
     assert waiting.left_s == 6.0
 
 
 def test_a_disconnected_app_holds_nothing(active: ActiveRun) -> None:
     desk = Desk(active)
     desk.send(commands.Hold(on=True, who="app"))
-    desk.approval.gone("app")
+    desk.approval.release_holds("app")
     assert not desk.propose(2).held

@@ -6,7 +6,7 @@ import pytest
 
 from core.loop import backoff as waits
 from core.loop.backoff import BACKOFF_S, FAILING_S, HARNESS_GIVEN_UP_S, HARNESS_TRIES, STALLED_S, Backoff, Stall
-from core.loop.holding import Holding
+from core.loop.machine_wait import MachineWait
 from core.record import events as ev
 from core.record import journal
 from core.run.active import ActiveRun
@@ -56,9 +56,9 @@ def test_a_harness_that_keeps_failing_is_recorded_as_stalled(
     active: ActiveRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waits, "FAILING_S", 5.0)
-    holding = Holding(active)
+    machine_wait = MachineWait(active)
     for _ in range(3):  # it waits 2, 4 and 8 s
-        holding.begin("The harness cannot be started.", "job")
+        machine_wait.begin("The harness cannot be started.", "job")
     notices = [event for event in journal.read(active.folder / journal.NAME) if isinstance(event, ev.Notice)]
     assert [event.stalled for event in notices] == [False, False, True]
     assert notices[-1].text.startswith("No training was possible for 5 min. The harness cannot be started. It is tried")

@@ -156,7 +156,7 @@ def test_the_journal_of_an_earlier_version_counts_too(tmp_path: Path) -> None:
     state = fold([*night.events(), reported])
     found = final_check.outcome(state, 0.01)
     assert found is not None and (found.seeds, found.error) == (1, pytest.approx(0.01 * 2**0.5))
-    assert next(final_check.wanted(state, 2)).seed == fresh(state, 2)[1]
+    assert next(final_check.next_work(state, 2)).seed == fresh(state, 2)[1]
     assert final_check.outcome(fold(night.events()), 0.01) is None
 
 
@@ -225,10 +225,10 @@ def test_scores_of_another_day_at_another_speed_form_no_pair(tmp_path: Path) -> 
     slow, fast = (replace(conditions[start][seed], speed=speed) for speed in (0.7, 1.0))
     conditions[start][seed], conditions[state.incumbent][seed] = fast, replace(slow, turn=99)
     assert final_check.outcome(state, 0.002) is None
-    (work,) = final_check.wanted(state, 1)
+    (work,) = final_check.next_work(state, 1)
     assert (work.commit, work.seed) == (start, seed), "the earlier one is trained again"
     conditions[start][seed] = slow
-    assert list(final_check.wanted(state, 1)) == [] and final_check.outcome(state, 0.002) is not None
+    assert list(final_check.next_work(state, 1)) == [] and final_check.outcome(state, 0.002) is not None
 
 
 def test_the_longer_check_has_three_times_the_budget_and_seeds_of_its_own(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from core.agents.base import Context, LessonsLearned
 from core.agents.llm.chat import LanguageModel
 from core.agents.llm.ollama.agent import Ollama
 from core.agents.search.agent import Search
-from core.agents.several import Team, WithStandIn
+from core.agents.team import Team, WithStandIn
 from core.execution.deterministic import DeterministicExecutor
 from core.loop import reflecting
 from core.loop.loop import Loop

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.agents.base import AgentFailed, CharterSummary, Context, Exhausted, checked
-from core.agents.several import Team
+from core.agents.team import Team
 from core.model import Edit, Notes, Proposal
 
 

@@ -56,7 +56,7 @@ class Run:
         self.active.experiments.judge(ev.Judged(number=number, verdict=Verdict.KEEP, finding=""))
 
     def send(self, command: commands.Command) -> commands.Reply:
-        return self._control.obey(command)
+        return self._control.execute(command)
 
     def source(self, number: int) -> str:
         return self.active.source(self.active.state.experiments[number].commit)

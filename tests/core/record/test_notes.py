@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from core.agents.base import AgentFailed, CharterSummary
-from core.agents.llm.spent import Spent
+from core.agents.llm.cost_counter import CostCounter
 from core.model import NO_COST, NO_NOTES, STAGES, Cost, FormCost, Notes, Part, Proposal
 from core.record import events as ev
 from core.record import journal
@@ -159,11 +159,11 @@ def test_an_invalid_cost_never_reaches_the_journal(cost: Any) -> None:
 
 
 def test_what_a_model_cost_is_counted_by_stage() -> None:
-    spent = Spent("ollama:m")
+    counter = CostCounter("ollama:m")
     for stage in STAGES:
-        spent.reached("edits", stage, tokens=10, prompt_tokens=1)
-    spent.reached("knob", "asked")
-    found = json.loads(msgspec.json.encode(spent.cost))
+        counter.count_attempt("edits", stage, tokens=10, prompt_tokens=1)
+    counter.count_attempt("knob", "asked")
+    found = json.loads(msgspec.json.encode(counter.cost))
     assert list(found) == ["model", "seconds", "tries", "tokens", "prompt_tokens", "repeats", "forms"]
     assert (found["tries"], found["tokens"], found["prompt_tokens"], found["repeats"]) == (6, 50, 5, 0)
     assert [found["forms"]["edits"][stage] for stage in STAGES] == [5, 4, 3, 2, 1]

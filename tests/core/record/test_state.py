@@ -185,17 +185,17 @@ def test_hints_and_reasons_for_skipping_are_numbered_and_taken_back() -> None:
     )
     events = [*opening(), ev.Hint(text="try LR", t=5.0), proposed(1), skipped, ev.Hint(text="avoid heads")]
     state = fold(events)
-    assert [(said.number, said.text, said.skipped) for said in state.said] == [
+    assert [(said.number, said.text, said.skipped) for said in state.all_hints] == [
         (1, "try LR", None), (2, "too wide", 1), (3, "avoid heads", None)
     ]  # fmt: skip
-    assert state.hints == ["try LR", "avoid heads"] and hints.line(state.said[1]).endswith(
+    assert state.hints == ["try LR", "avoid heads"] and hints.line(state.all_hints[1]).endswith(
         "why #1 was skipped: too wide"
     )
     state = fold([*events, ev.TakenBack(number=1), ev.TakenBack(number=2), ev.TakenBack(number=9)])
     assert state.hints == ["avoid heads"] and state.experiments[1].finding == "Skipped by the human."
     assert (
-        hints.line(state.said[0]).endswith("try LR  (taken back)")
-        and hints.counted(state.said) == "This run has hints 1 to 3."
+        hints.line(state.all_hints[0]).endswith("try LR  (taken back)")
+        and hints.counted(state.all_hints) == "This run has hints 1 to 3."
     )
     assert line(ev.TakenBack(number=2), state)
 
@@ -205,7 +205,7 @@ def test_overruling_a_skip_adds_no_second_reason() -> None:
     state = fold(
         [*opening(), proposed(1), skip, ev.Judged(number=1, verdict=Verdict.SKIPPED, finding="f", reason="overruled")]
     )
-    assert len(state.said) == 1
+    assert len(state.all_hints) == 1
 
 
 def test_the_log_names_the_node_of_a_cluster_and_what_it_lacks() -> None:

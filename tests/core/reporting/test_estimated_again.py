@@ -106,7 +106,7 @@ def test_the_experiments_whose_figures_move_are_known(path: Path) -> None:
         scale = gain.Scale(state)
         now = {number: (scale.of(one), scale.change(one)) for number, one in state.experiments.items()}
         if isinstance(event, ev.Measured):
-            told = gain.moved_numbers(state, {event.commit}) | {event.number}
+            told = gain.affected_numbers(state, {event.commit}) | {event.number}
             moved = {number for number, figures in now.items() if shown.get(number) != figures}
             assert moved <= told, (event.commit, moved - told)
         shown = now

@@ -106,19 +106,19 @@ def test_a_run_that_goes_on_uses_the_cards_that_are_left(
     """Its slots follow the cards that are left, and without any it waits for them to come back."""
     project = Project(tmp_path, tmp_path / "logs")
     new = make_plan(project, Options(name="a"))
-    assert (new.config.device, new.config.slots, new.said) == ("cuda", 2, "")
+    assert (new.config.device, new.config.slots, new.notice) == ("cuda", 2, "")
     assert make_plan(project, Options(name="a", slots=5)).config.slots == 2
     (project.logs / "a").mkdir(parents=True)
     record = Journal(project.logs / "a")
     record.open()
     record.append(ev.Created(v=ev.SCHEMA, config=new.config))
     record.close()
-    assert make_plan(project, Options(name="a")).said == ""
+    assert make_plan(project, Options(name="a")).notice == ""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     left = make_plan(project, Options(name="a"))
-    assert left.config.slots == 1 and "2 parallel trainings" in left.said and not left.new
+    assert left.config.slots == 1 and "2 parallel trainings" in left.notice and not left.new
     asked = make_plan(project, Options(name="a", slots=3))
-    assert asked.config.slots == 1 and "3 parallel trainings" in asked.said
+    assert asked.config.slots == 1 and "3 parallel trainings" in asked.notice
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UsageError, match=r"Run a trains on cuda, which cannot be used now: .* Nothing was changed"):
         make_plan(project, Options(name="a"))
@@ -135,7 +135,7 @@ def test_a_run_from_another_keeps_what_scores_mean(tmp_path: Path, corpus: Path)
         source, "tiny", 2.5, 16, 320, 1024,
     )  # fmt: skip
     assert config.data == str(folder) and not chosen.replaceable
-    assert chosen.said == f"Taken over from run night: dataset {source}, profile tiny, budget 2.5 s."
+    assert chosen.notice == f"Taken over from run night: dataset {source}, profile tiny, budget 2.5 s."
     asked = make_plan(project, Options(origin="night", dataset="python", budget_s=1.0)).config
     assert (asked.dataset, asked.budget_s, asked.profile) == ("python", 1.0, "tiny")
     other = make_plan(project, Options(origin="night", profile="cpu"))
@@ -152,22 +152,22 @@ def test_what_is_like_the_default_is_taken_over_without_a_notice(
     project = Project(tmp_path, tmp_path / "logs")
     journal = write_run(project, "night", START, DONE) / "events.jsonl"
     chosen = make_plan(project, Options(origin="night"))
-    assert (chosen.config.dataset, chosen.config.profile, chosen.said) == ("python", "cpu", "")
+    assert (chosen.config.dataset, chosen.config.profile, chosen.notice) == ("python", "cpu", "")
     text = journal.read_text()
     journal.write_text(text.replace('"profile":"cpu"', '"profile":"gone"'))
-    assert "has a profile that this version does not know, so" in make_plan(project, Options(origin="night")).said
+    assert "has a profile that this version does not know, so" in make_plan(project, Options(origin="night")).notice
     journal.write_text(
         text.replace('"device":"cpu"', '"device":"cuda"').replace('"profile":"cpu"', '"profile":"gpu-24"')
     )
     monkeypatch.setattr(plan, "lacking", lambda device, count: "there is no GPU")
     chosen = make_plan(project, Options(origin="night"))
     assert (chosen.config.device, chosen.config.profile) == ("cpu", "cpu")
-    assert "trains on cuda, which cannot be used now (there is no GPU), so this run trains on cpu" in chosen.said
-    assert "this run has the profile cpu of cpu and a budget of 60 s; its scores cannot be compared" in chosen.said
+    assert "trains on cuda, which cannot be used now (there is no GPU), so this run trains on cpu" in chosen.notice
+    assert "this run has the profile cpu of cpu and a budget of 60 s; its scores cannot be compared" in chosen.notice
     journal.write_text(text + "{broken\n")
     assert make_plan(project, Options(origin="night")).config.profile == "cpu", "the header is enough"
     journal.write_text("{broken\n" + text)
-    assert "header of run night cannot be read" in make_plan(project, Options(origin="night")).said
+    assert "header of run night cannot be read" in make_plan(project, Options(origin="night")).notice
 
 
 def test_a_run_from_another_reads_its_text_in_the_same_encoding(tmp_path: Path, corpus: Path) -> None:

@@ -18,7 +18,7 @@ from core.agents.llm.ollama.agent import Ollama
 from core.agents.llm.ollama.models import Installed, pick
 from core.agents.llm.tiers import choose, first, history
 from core.agents.search.agent import Search
-from core.agents.several import Team, WithStandIn
+from core.agents.team import Team, WithStandIn
 from core.change import edits
 from core.model import Notes, Proposal
 from core.verdicts import Verdict

@@ -11,7 +11,7 @@ from core.agents.base import AgentFailed, Context
 from core.agents.hooks import ignore
 from core.agents.llm import questions, server
 from core.agents.llm.chat import LanguageModel, Unusable
-from core.agents.several import Team
+from core.agents.team import Team
 from core.change import edits
 from tests.openai_server import MODEL, Script, serving
 from tests.product import TRAIN

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from core.agents.base import Asked, Context, PastExperiment, Said
+from core.agents.base import Asked, Context, Hint, PastExperiment
 from core.agents.llm import formats, material, operators, prompt
 from core.agents.llm.checks import check
 from core.agents.llm.examples import ANSWERS, SOURCE
@@ -142,9 +142,9 @@ def test_what_is_off_limits_used_up_or_of_another_best_is_not_built_on() -> None
 
 def test_the_human_comes_first() -> None:
     now = RECORDS["combine"]
-    told = [replace(now, seed=seed, said=(Said(number=1, text="try DEPTH", at=now.number),)) for seed in range(40)]
+    told = [replace(now, seed=seed, all_hints=(Hint(number=1, text="try DEPTH", at=now.number),)) for seed in range(40)]
     assert {operators.choose(one, "edits").operator for one in told} == {"draft"}
-    before = [replace(one, said=(replace(one.said[0], at=now.number - 1),)) for one in told]
+    before = [replace(one, all_hints=(replace(one.all_hints[0], at=now.number - 1),)) for one in told]
     assert len({operators.choose(one, "edits").operator for one in before}) == 4
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from core.agents.base import AgentFailed, Context, PastExperiment, Said
-from core.agents.search.agent import MAX_DRAFTS, Search, _from_backlog
+from core.agents.base import AgentFailed, Context, Hint, PastExperiment
+from core.agents.search.agent import MAX_DRAFTS, Search, _backlog_drafts
 from core.agents.search.drafts import Knobs
 from core.agents.search.joint import Change, Model, Record
 from core.agents.search.options import Options
@@ -40,8 +40,8 @@ def context(
 
 def told(*words: str, number: int = 1, skipped: int | None = None) -> Context:
     """What is asked for when the human has said this."""
-    said = tuple(Said(number=n, text=text, skipped=skipped) for n, text in enumerate(words, 1))
-    return replace(context(number), said=said)
+    hints = tuple(Hint(number=n, text=text, skipped=skipped) for n, text in enumerate(words, 1))
+    return replace(context(number), all_hints=hints)
 
 
 def judged(number: int, proposal: Proposal, gain: float | None) -> PastExperiment:
@@ -459,7 +459,7 @@ def test_lines_of_the_backlog_of_which_all_was_tried_leave_room_for_other_change
     told = replace(context(), backlog=lines)
     _, wanted = steering(told, ())
     known = Knobs(every, every)
-    asked = list(_from_backlog(told, wanted, known, Options(told, known, ()), random.Random(1)))
+    asked = list(_backlog_drafts(told, wanted, known, Options(told, known, ()), random.Random(1)))
     assert len(asked) > MAX_DRAFTS
     stale = {edits.fingerprint(draft.source): 1 for draft in asked if draft is not None}
     found = Search().propose_now(replace(told, tried=stale))

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from core.agents.base import Agent, Context, PastExperiment
 from core.agents.search.agent import Search
 from core.agents.search.ideas import IDEAS, applied
-from core.agents.several import Team
+from core.agents.team import Team
 from core.change import edits, knobs
 from core.model import Notes, Proposal, Value
 from core.target import TARGET

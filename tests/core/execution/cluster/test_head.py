@@ -15,7 +15,7 @@ import pytest
 
 from core.errors import explained
 from core.execution.base import ExecutorFailed, ExecutorLost, Placed
-from core.execution.cluster import aside, head
+from core.execution.cluster import daemon_threads, head
 from core.execution.cluster.head import HeadWatch
 from core.execution.deterministic import World
 from nanochat.contract.job import Outcome
@@ -236,9 +236,9 @@ async def test_a_job_that_waits_for_a_place_ends_too(run: Path, tmp_path: Path) 
 
 
 async def test_what_is_called_aside_returns_raises_and_may_be_left_alone() -> None:
-    assert await aside.call(lambda: threading.current_thread() is threading.main_thread()) is False
+    assert await daemon_threads.call(lambda: threading.current_thread() is threading.main_thread()) is False
     with pytest.raises(ZeroDivisionError):
-        await aside.call(lambda: 1 // 0)
+        await daemon_threads.call(lambda: 1 // 0)
     release, ended = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -246,7 +246,7 @@ async def test_what_is_called_aside_returns_raises_and_may_be_left_alone() -> No
         ended.set()
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(aside.call(hang), 0.05)
+        await asyncio.wait_for(daemon_threads.call(hang), 0.05)
     assert not ended.is_set()
     release.set()
     assert await asyncio.to_thread(ended.wait, 30)
@@ -255,10 +255,10 @@ async def test_what_is_called_aside_returns_raises_and_may_be_left_alone() -> No
 def test_a_program_ends_although_a_call_aside_never_does() -> None:
     code = (
         "import asyncio, threading\n"
-        "from core.execution.cluster import aside\n"
+        "from core.execution.cluster import daemon_threads\n"
         "async def main():\n"
         "    try:\n"
-        "        await asyncio.wait_for(aside.call(threading.Event().wait), 0.05)\n"
+        "        await asyncio.wait_for(daemon_threads.call(threading.Event().wait), 0.05)\n"
         "    except TimeoutError:\n"
         "        print('left')\n"
         "asyncio.run(main())\n"

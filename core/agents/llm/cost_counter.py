@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from core.model import STAGES, Cost, FormCost, Stage
 
 
-class Spent:
+class CostCounter:
     """The cost of one proposal. The time counts from its creation."""
 
     def __init__(self, model: str) -> None:
@@ -18,7 +18,7 @@ class Spent:
         self._model, self._began, self._since = model, time.monotonic(), time.monotonic()
         self._forms: dict[str, FormCost] = {}
 
-    def reached(self, form: str, stage: Stage, tokens: int = 0, prompt_tokens: int = 0) -> None:
+    def count_attempt(self, form: str, stage: Stage, tokens: int = 0, prompt_tokens: int = 0) -> None:
         """Count one try in an answer format that got as far as `stage`."""
         now = time.monotonic()
         before = self._forms.get(form, FormCost())

@@ -17,7 +17,7 @@ from core.reporting import results
 from nanochat.contract.shell import quoted
 
 
-def run_meant(project: Project, name: str | None, origin: str | None) -> tuple[Path, RunConfig | None]:
+def choose_run(project: Project, name: str | None, origin: str | None) -> tuple[Path, RunConfig | None]:
     """Decide which run is started or continued.
 
     Args:
@@ -34,9 +34,9 @@ def run_meant(project: Project, name: str | None, origin: str | None) -> tuple[P
     """
     if name is not None:
         folder = project.run(name)
-        config = header(folder)
+        config = read_header(folder)
         if config is None:
-            _check_left(folder)
+            _check_no_results(folder)
         repo = Repository.find(project.root, project.logs / "repository") if config is None else None
         if repo is not None and (why := repo.names.why_taken(name, folder)):
             raise UsageError(
@@ -79,7 +79,7 @@ def latest_run(project: Project, but: Path | None = None) -> tuple[Path, State] 
     return None
 
 
-def header(folder: Path) -> RunConfig | None:
+def read_header(folder: Path) -> RunConfig | None:
     """Return the settings in the header of a run, or None if there is no run yet. Raises JournalError."""
     path = folder / journal.NAME
     if not path.exists():
@@ -88,7 +88,7 @@ def header(folder: Path) -> RunConfig | None:
     return first.config if isinstance(first, ev.Created) else None
 
 
-def readable_header(folder: Path) -> RunConfig | None:
+def try_read_header(folder: Path) -> RunConfig | None:
     """Return the settings in the header of a run, even if later lines of its journal are broken. None if it cannot be read."""
     path = folder / journal.NAME
     try:
@@ -99,7 +99,7 @@ def readable_header(folder: Path) -> RunConfig | None:
         return None
 
 
-def _check_left(folder: Path) -> None:
+def _check_no_results(folder: Path) -> None:
     """Raise UsageError if a run has lost its journal but still has results, which a new run would overwrite."""
     left = [name for name in (results.TSV, results.NOTEBOOK) if (folder / name).exists()]
     if left:

@@ -20,14 +20,14 @@ NUMBER = re.compile(r"#\d")  # of an experiment, which says nothing outside of t
 UNSCORED = "This part was not measured alone. The last part has the score of all."
 
 
-class Commits(TypedDict):
+class KeepCommits(TypedDict):
     """The fields of `Judged` that name commits."""
 
     commit: str
     parts: tuple[ev.KeptPart, ...]
 
 
-def commit(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> Commits:
+def commit_change(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> KeepCommits:
     """Commit a kept change on top of the incumbent. Of a combination each change gets a commit.
 
     Nothing points at the commits yet. If the loop is killed before they are recorded, the next one makes them again.
@@ -45,17 +45,17 @@ def commit(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> Comm
     found: list[ev.KeptPart] = []
     parent = incumbent
     for index, step in enumerate(steps, 1):
-        name = _subject(step.name, f" (part {index} of {len(steps)})")
-        hypothesis, scores = _line(experiment.hypothesis), _scores(active, experiment, judged)
+        name = _part_subject(step.name, f" (part {index} of {len(steps)})")
+        hypothesis, scores = _one_line(experiment.hypothesis), _scores(active, experiment, judged)
         body = f"{hypothesis}\n\n{scores}"
         if len(steps) == 1:
-            name = _name(experiment, active.source(experiment.parent), source)
+            name = _change_subject(experiment, active.source(experiment.parent), source)
             body = scores if name == hypothesis else body
         elif index < len(steps):
             body = f"{UNSCORED}\nExperiment {judged.number} of run {active.name}, proposed by {experiment.agent}."
         parent = active.repo.commit(parent, step.source, message(name, body))
         found.append(ev.KeptPart(name=step.name, commit=parent))
-    return Commits(commit=parent, parts=tuple(found) if len(found) > 1 else ())
+    return KeepCommits(commit=parent, parts=tuple(found) if len(found) > 1 else ())
 
 
 def _steps(active: ActiveRun, experiment: Experiment, source: str) -> tuple[parts.Step, ...]:
@@ -81,9 +81,9 @@ def _scores(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> str
     )
 
 
-def _name(experiment: Experiment, before: str, after: str) -> str:
+def _change_subject(experiment: Experiment, before: str, after: str) -> str:
     """Return the subject for a change that is one commit: its hypothesis if that fits, else the names of what it changes."""
-    line, notes = _line(experiment.hypothesis), experiment.notes
+    line, notes = _one_line(experiment.hypothesis), experiment.notes
     if NUMBER.search(line):  # such as "Undo #7"
         moved = knobs.moved(before, after)
         moves = [f"{name} {old} -> {new}" for name, (old, new) in moved.items()]
@@ -95,20 +95,20 @@ def _name(experiment: Experiment, before: str, after: str) -> str:
     return short_name(experiment, SUBJECT).replace("→", "->")
 
 
-def _subject(name: str, place: str) -> str:
+def _part_subject(name: str, place: str) -> str:
     """Return the subject of a part. A long name is cut, so that its place is seen."""
-    line = _line(name)
+    line = _one_line(name)
     room = SUBJECT - len(place)
     return f"{line if len(line) <= room else f'{line[: room - 3]}...'}{place}"
 
 
 def message(subject: str, body: str) -> str:
     """Return a commit message. A subject over SUBJECT characters is cut, and stands above the body in full."""
-    line = _line(subject)
+    line = _one_line(subject)
     if len(line) <= SUBJECT:
         return f"{line}\n\n{body}"
     return f"{line[: SUBJECT - 3]}...\n\n{line}\n\n{body}"
 
 
-def _line(hypothesis: str) -> str:
+def _one_line(hypothesis: str) -> str:
     return " ".join(hypothesis.split()) or "A change without a hypothesis"

@@ -6,55 +6,55 @@ from pathlib import Path
 
 from core.machine.project import Project, UsageError
 from core.record import run_lock
+from core.run.choose_run import try_read_header
 from core.run.plan import Plan
-from core.run.which import readable_header
 from nanochat.contract.shell import make
 
 
-def check_alone(project: Project, chosen: Plan) -> None:
+def check_run_device(project: Project, chosen: Plan) -> None:
     """Raise UsageError if another run in these logs trains on the same device: its loop, a final report or an export.
 
     A rehearsal uses no device. Neither does a command that only shows a run whose loop is running.
     """
     if chosen.config.computed or run_lock.alive(chosen.folder) is not None:
         return
-    if (other := _trains_on(project, chosen.config.device, but=chosen.folder)) is not None:
+    if (other := _run_on_device(project, chosen.config.device, but=chosen.folder)) is not None:
         raise UsageError(
-            f"{_what(other)} on {chosen.config.device} now. Two runs on one device slow each other down, which changes "
-            f"their scores. Nothing was started. {_ways(other)}--beside starts it all the same."
+            f"{_activity(other)} on {chosen.config.device} now. Two runs on one device slow each other down, which changes "
+            f"their scores. Nothing was started. {_how_to_stop(other)}--beside starts it all the same."
         )
 
 
-def check_free(project: Project, folder: Path, device: str) -> None:
+def check_command_device(project: Project, folder: Path, device: str) -> None:
     """Raise UsageError if a run in these logs trains on the device. For commands that train outside of a loop.
 
     Another such command on the same run, in `folder`, is not refused here: the lock of the run does that.
     """
     own = folder if run_lock.alive(folder) is None else None
-    if (other := _trains_on(project, device, but=own)) is not None:
+    if (other := _run_on_device(project, device, but=own)) is not None:
         raise UsageError(
-            f"{_what(other)} on {device} now. Training beside it would slow it down and change its scores. Nothing was started. "
-            f"Try again when it has ended. {_ways(other)}--beside does it now all the same."
+            f"{_activity(other)} on {device} now. Training beside it would slow it down and change its scores. Nothing was started. "
+            f"Try again when it has ended. {_how_to_stop(other)}--beside does it now all the same."
         )
 
 
-def _trains_on(project: Project, device: str, but: Path | None = None) -> Path | None:
+def _run_on_device(project: Project, device: str, but: Path | None = None) -> Path | None:
     """Return the folder of a run on which a loop, a final report or an export works that trains on the device, or None."""
     for folder in project.in_use():
-        config = readable_header(folder)
+        config = try_read_header(folder)
         if folder != but and config is not None and not config.computed and config.device == device:
             return folder
     return None
 
 
-def _what(folder: Path) -> str:
+def _activity(folder: Path) -> str:
     name = folder.name
     if run_lock.alive(folder) is not None:
         return f"Run {name} is training"
     return f"A final report or an export of run {name} is being made"
 
 
-def _ways(folder: Path) -> str:
+def _how_to_stop(folder: Path) -> str:
     """Return sentences about how to see and stop a loop; '' where none runs."""
     if run_lock.alive(folder) is None:
         return ""

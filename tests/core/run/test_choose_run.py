@@ -22,9 +22,9 @@ from core.record import journal
 from core.record.run_lock import Lock
 from core.reporting import results
 from core.run import commands
+from core.run.choose_run import choose_run
 from core.run.options import Options
 from core.run.plan import make_plan
-from core.run.which import run_meant
 from tests.core.run.runs import DONE, START, TOLD, write_run
 
 
@@ -244,16 +244,16 @@ def test_a_run_whose_folder_was_removed_begins_anew_under_its_name(
     mine = Repository.open(project.root, project.logs / "repository")
     folder = project.logs / "nightly"
     mine.names.claim("nightly", "the run of last night", folder)
-    assert run_meant(project, asked.name, asked.origin) == (folder, None)
+    assert choose_run(project, asked.name, asked.origin) == (folder, None)
     folder.mkdir(parents=True)
     (folder / journal.NAME).touch()  # emptied
-    assert run_meant(project, asked.name, asked.origin) == (folder, None)
+    assert choose_run(project, asked.name, asked.origin) == (folder, None)
     (folder / results.TSV).write_text("what is left")
     with pytest.raises(UsageError, match=r"gone or empty, and results.tsv in .*`mv ") as refused:
-        run_meant(project, asked.name, asked.origin)
+        choose_run(project, asked.name, asked.origin)
     assert "nightly-before` keeps them" in str(refused.value)
     elsewhere = Project(tmp_path, tmp_path / "other logs")
     private = Repository.open(project.root, elsewhere.logs / "repository")
     private.names.claim("nightly", "a run of other logs", folder.with_name("moved"))
     with pytest.raises(UsageError, match=r"where no journal is now\. If that run is gone for good"):
-        run_meant(elsewhere, asked.name, asked.origin)
+        choose_run(elsewhere, asked.name, asked.origin)

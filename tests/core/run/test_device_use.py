@@ -12,9 +12,9 @@ from core.machine.profiles import named
 from core.machine.project import Project, UsageError
 from core.model import RunConfig
 from core.record.run_lock import Lock
-from core.run.beside import check_alone
+from core.run.choose_run import try_read_header
+from core.run.device_use import check_run_device
 from core.run.plan import Plan
-from core.run.which import readable_header
 from tests.core.run.runs import START, TOLD, write_run
 from tests.e2e.conftest import prepared, product  # noqa: F401
 from tests.product import Product
@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def plan(project: Project, name: str, **fields: object) -> Plan:
-    config: RunConfig | None = readable_header(project.logs / "live")
+    config: RunConfig | None = try_read_header(project.logs / "live")
     assert config is not None
     folder = project.logs / name
     return Plan(folder, replace(config, name=name, **fields), named("cpu"), new=not folder.exists())
@@ -40,15 +40,15 @@ def plan(project: Project, name: str, **fields: object) -> Plan:
 @pytest.mark.parametrize("name", ["new", "stopped"])
 def test_a_second_run_on_the_same_device_is_refused_with_the_commands(project: Project, name: str) -> None:
     with pytest.raises(UsageError) as refused:
-        check_alone(project, plan(project, name))
+        check_run_device(project, plan(project, name))
     for words in ("Run live is training on cpu now", "`make attach ARGS=live`", "`make stop ARGS=live`", "--beside"):
         assert words in str(refused.value)
 
 
 def test_other_devices_rehearsals_and_the_live_run_itself_are_not_refused(project: Project) -> None:
-    check_alone(project, plan(project, "new", device="cuda"))
-    check_alone(project, plan(project, "new", executor="deterministic:/world.json"))
-    check_alone(project, plan(project, "live"))
+    check_run_device(project, plan(project, "new", device="cuda"))
+    check_run_device(project, plan(project, "new", executor="deterministic:/world.json"))
+    check_run_device(project, plan(project, "live"))
 
 
 def test_a_final_report_uses_the_device_too(tmp_path: Path) -> None:
@@ -59,15 +59,15 @@ def test_a_final_report_uses_the_device_too(tmp_path: Path) -> None:
         UsageError,
         match=r"^A final report or an export of run live is being made on cpu now\..*--beside starts it all the same\.$",
     ):
-        check_alone(project, plan(project, "new"))
+        check_run_device(project, plan(project, "new"))
     lock.release()
-    check_alone(project, plan(project, "new"))
+    check_run_device(project, plan(project, "new"))
 
 
 def test_a_live_rehearsal_uses_no_device(tmp_path: Path) -> None:
     project = Project(tmp_path, tmp_path / "logs")
     lock = Lock(write_run(project, "live", START, executor="deterministic:/world.json"))
-    check_alone(project, plan(project, "new", executor="local"))
+    check_run_device(project, plan(project, "new", executor="local"))
     lock.release()
 
 

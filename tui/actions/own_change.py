@@ -9,7 +9,7 @@ from core.run import commands
 from tui.actions.editing import EditingActions, draft_note, own_draft
 
 
-class OwnActions(EditingActions):
+class OwnChangeActions(EditingActions):
     """The key E."""
 
     async def action_own(self) -> None:

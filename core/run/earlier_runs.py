@@ -16,8 +16,8 @@ from core.model import Effect, RunConfig
 from core.record import events as ev
 from core.record.experiment import Experiment
 from core.record.state import State
+from core.run.choose_run import try_read_header
 from core.run.reading import read_state
-from core.run.which import readable_header
 from core.target import TARGET
 
 BUDGET_RATIO = 2.0  # effects change with the budget; those of runs within this factor of it are used
@@ -25,7 +25,7 @@ MOST_RUNS, MOST_EFFECTS = 20, 400
 BOOK = frozenset(entry.name for entry in TARGET.book)
 
 
-def known(project: Project, config: RunConfig) -> ev.Earlier | None:
+def known_effects(project: Project, config: RunConfig) -> ev.Earlier | None:
     """Return what is known when a run with this configuration begins: from runs in these logs, and what comes with the target.
 
     Runs that cannot be read are left out. The same change in several experiments counts once, with the mean of its gains.
@@ -87,7 +87,7 @@ def _comparable_runs(project: Project, config: RunConfig) -> Iterator[Path]:
     """Yield the folders of runs whose effects say something about a run with this configuration, those started last first."""
     same = ("fingerprint", "device", "profile", "executor")
     for folder in project.runs():
-        other = readable_header(folder)
+        other = try_read_header(folder)
         if folder.name == config.name or other is None or not _near(other.budget_s, config):
             continue
         if all(getattr(other, name) == getattr(config, name) for name in same):

@@ -14,7 +14,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Unchanged:
+class UnchangedFiles:
     """Files that must not change.
 
     Args:

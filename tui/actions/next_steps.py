@@ -14,7 +14,7 @@ from tui.view import report_age
 from tui.view.next_steps import Step, next_steps, refusal
 
 
-class MorningActions(RunApp):
+class NextStepActions(RunApp):
     """The keys a, h, e and c of the summary.
 
     Attributes:

@@ -14,7 +14,7 @@ from core.run.active import ActiveRun
 KINDS = {"job": "training"}  # what fails -> how people call it
 
 
-class Holding:
+class MachineWait:
     """Delays verdicts and jobs after a failure of the machine."""
 
     def __init__(self, active: ActiveRun) -> None:
@@ -22,7 +22,7 @@ class Holding:
         self.backoff = Backoff()
 
     @property
-    def on(self) -> bool:
+    def waiting(self) -> bool:
         """Whether the wait after a failure is still going on."""
         return time.monotonic() < self.backoff.until
 
@@ -37,7 +37,7 @@ class Holding:
 
     def attempt(self, work: Callable[[], None]) -> None:
         """Do this work on verdicts, unless a wait is going on. Failures of git and of files begin a wait."""
-        if self.on:
+        if self.waiting:
             return
         try:
             work()

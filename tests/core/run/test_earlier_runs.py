@@ -15,7 +15,7 @@ from core.record import journal
 from core.record.fold import fold
 from core.record.state import State
 from core.reporting import log_lines
-from core.run import earlier
+from core.run import earlier_runs
 from core.run.opening import open_run
 from core.run.plan import Options, make_plan
 from core.run.reading import read_state
@@ -32,7 +32,7 @@ def test_what_ships_is_what_the_recorded_night_measured() -> None:
     state = fold(journal.read(NIGHT), State())
     assert state.config is not None
     night, _ = TARGET.measured
-    assert night.effects == tuple(earlier.effects_of(state)) and len(night.effects) >= 25
+    assert night.effects == tuple(earlier_runs.effects_of(state)) and len(night.effects) >= 25
     assert night.about(state.config) and night.budget_s == state.config.budget_s
     ideas = {entry.name for entry in TARGET.book}
     for effect in night.effects:
@@ -92,7 +92,7 @@ def test_scored_experiments_of_comparable_runs(tmp_path: Path) -> None:
     lacking = write_run(project, "lacking", START, *tried(1, GELU, 0.5)) / journal.NAME
     lines = lacking.read_bytes().splitlines(keepends=True)
     lacking.write_bytes(b"".join(line for line in lines if b'"proposed"' not in line))
-    found = earlier.known(project, config_of(first, profile="cpu", dataset="text:mine"))
+    found = earlier_runs.known_effects(project, config_of(first, profile="cpu", dataset="text:mine"))
     assert found == ev.Earlier(
         effects=(Effect(gain=0.02, before={"WIDTH": 128}, after={"WIDTH": 256}), Effect(gain=-0.01, edits=("gelu",))),
         runs=("second", "first"),
@@ -106,7 +106,7 @@ def test_scored_experiments_of_comparable_runs(tmp_path: Path) -> None:
 def test_the_recorded_night_counts_on_its_dataset_and_budget(tmp_path: Path) -> None:
     project = Project(tmp_path, tmp_path / "logs")
     config = config_of(write_run(project, "one", START))
-    found = earlier.known(project, config)
+    found = earlier_runs.known_effects(project, config)
     shipped = sum(len(measured.effects) for measured in TARGET.measured)
     assert found is not None and found.shipped == len(found.effects) == shipped and not found.own
     assert "of a recorded night" in str(log_lines.line(found, State()))
@@ -116,7 +116,7 @@ def test_the_recorded_night_counts_on_its_dataset_and_budget(tmp_path: Path) -> 
         {"profile": "gpu-8"},
         {"executor": "deterministic:x"},
     ):
-        assert earlier.known(project, msgspec.structs.replace(config, **other)) is None
+        assert earlier_runs.known_effects(project, msgspec.structs.replace(config, **other)) is None
 
 
 def test_one_change_counts_once_and_others_do_not_crowd_it_out(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_one_change_counts_once_and_others_do_not_crowd_it_out(tmp_path: Path) -
         write_run(project, f"rehearsal-{number}", START, *tried(1, GELU, 0.5), executor="deterministic:x")
     strange = Notes(knobs={}, edits=("no such idea",), before={})
     write_run(project, "third", START, *tried(1, GELU, 0.0), *tried(2, strange, 0.3), *tried(3, GELU, float("nan")))
-    found = earlier.known(project, config_of(first, dataset="text:mine"))
+    found = earlier_runs.known_effects(project, config_of(first, dataset="text:mine"))
     assert found is not None and found.effects == (Effect(gain=-0.01, edits=("gelu",)),)
     assert found.runs == ("third", "first") and found.own == 3
 
@@ -167,11 +167,13 @@ def test_lessons_come_from_the_run_of_origin_or_the_latest_on_the_same_data(tmp_
     empty = write_run(project, "without", START)
     (write_run(project, "broken", START, TAUGHT) / journal.NAME).write_bytes(b"not a journal\n")
     config = config_of(first)
-    assert earlier.lessons(project, config, None) == ev.Lessons(lines=TAUGHT.lines, agent="ollama:m", source="first")
-    assert earlier.lessons(project, config, "other-data") == ev.Lessons(
+    assert earlier_runs.lessons(project, config, None) == ev.Lessons(
+        lines=TAUGHT.lines, agent="ollama:m", source="first"
+    )
+    assert earlier_runs.lessons(project, config, "other-data") == ev.Lessons(
         lines=TAUGHT.lines, agent="ollama:m", source="other-data"
     )
-    none = earlier.lessons(project, config, empty.name)
+    none = earlier_runs.lessons(project, config, empty.name)
     assert isinstance(none, ev.Notice) and "Run without has no lessons" in none.text
 
 
