@@ -218,11 +218,11 @@ def agents(as_json: AsJson = False) -> None:
     """Which agents can be reached here: models, context lengths, capabilities, command lines."""
     from core.agents import listing
 
-    found = listing.survey(find())
+    listed = listing.survey(find())
     if as_json:
-        say_json(found)
+        say_json(listed)
     else:
-        say("\n".join(listing.lines(found)))
+        say("\n".join(listing.lines(listed)))
 
 
 @app.command()
@@ -241,10 +241,10 @@ def propose(
     from core.loop import trial
 
     project = find()
-    found = files.read(project.root)
-    found.check()
-    with found.explaining():
-        trial.propose(project, found, agent, count, seed, context, dry_run=dry_run, as_json=as_json)
+    settings = files.read(project.root)
+    settings.check()
+    with settings.explaining():
+        trial.propose(project, settings, agent, count, seed, context, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -264,14 +264,14 @@ def doctor(
         raise UsageError(
             "--ray-address has no meaning for the executor local. Nothing was checked. Add --executor ray."
         )
-    found = checks.examine(find(logs))
+    health_checks = checks.examine(find(logs))
     if executor == "ray":
-        found += doctor_cluster.examine(ray_address or "")
-    health = checks.Health(ok=all(check.status != "problem" for check in found), checks=tuple(found))
+        health_checks += doctor_cluster.examine(ray_address or "")
+    health = checks.Health(ok=all(check.status != "problem" for check in health_checks), checks=tuple(health_checks))
     if as_json:
         say_json(health)
     else:
-        say("\n".join(check.line for check in found))
+        say("\n".join(check.line for check in health_checks))
     if not health.ok:
         raise typer.Exit(1)
 
@@ -281,9 +281,9 @@ def config(as_json: AsJson = False, logs: Logs = None) -> None:
     """What the config files set for the next start, and where each value comes from."""
     from core.config import files, shown
 
-    found = files.read(find(logs).root)
-    say(shown.as_json(found, os.environ) if as_json else shown.as_text(found, os.environ))
-    raise typer.Exit(1 if found.problem else 0)
+    settings = files.read(find(logs).root)
+    say(shown.as_json(settings, os.environ) if as_json else shown.as_text(settings, os.environ))
+    raise typer.Exit(1 if settings.problem else 0)
 
 
 @app.command(
@@ -315,15 +315,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(
             "AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was started."
         )
-    words = list(arguments) if arguments is not None else None
-    with entry.program(lambda: _crash_folder(words if words is not None else sys.argv[1:])):
-        app(args=words, prog_name="autoresearch")
+    command_line = list(arguments) if arguments is not None else None
+    with entry.program(lambda: _crash_folder(command_line if command_line is not None else sys.argv[1:])):
+        app(args=command_line, prog_name="autoresearch")
 
 
-def _crash_folder(words: Sequence[str]) -> Path | None:
+def _crash_folder(command_line: Sequence[str]) -> Path | None:
     """Where the traceback of a bug goes: the folder of the logs, None where there is none yet."""
-    named = next((after for word, after in itertools.pairwise(words) if word == "--logs"), None)
-    folder = find(Path(named) if named else None).logs
+    logs = next((after for word, after in itertools.pairwise(command_line) if word == "--logs"), None)
+    folder = find(Path(logs) if logs else None).logs
     return folder if folder.is_dir() else None
 
 

@@ -124,13 +124,13 @@ def _torch(gpus: int) -> tuple[Check, Torch]:
         )
         return check, Torch()
     version, devices, hip = json.loads(done.stdout.strip().splitlines()[-1])
-    found = Torch(devices, hip)
+    torch = Torch(devices, hip)
     kind = "GPU works" if devices else "CPU"
     if gpus and not devices:
         if "driver on your system is too old" in done.stderr:
-            return Check("torch", "problem", f"{version} needs a newer NVIDIA driver", "Install one"), found
-        return Check("torch", "problem", f"{version} does not see the GPU", "Install a CUDA build of torch 2.13"), found
-    return Check("torch", "ok", f"{version} ({kind}{', CPU build' if '+cpu' in torch_build() else ''})"), found
+            return Check("torch", "problem", f"{version} needs a newer NVIDIA driver", "Install one"), torch
+        return Check("torch", "problem", f"{version} does not see the GPU", "Install a CUDA build of torch 2.13"), torch
+    return Check("torch", "ok", f"{version} ({kind}{', CPU build' if '+cpu' in torch_build() else ''})"), torch
 
 
 def platform_check(gpus: Sequence[stats.Gpu], torch: Torch, release: str, model: str) -> Check | None:
@@ -191,20 +191,20 @@ def _disk(name: str, path: Path) -> Check:
     return Check(name, "ok", f"{free / 1e9:.0f} GB free for {path}")
 
 
-def _data(found: Mapping[str, dataset.Found]) -> Check:
-    ready = [name for name, prepared in found.items() if prepared.manifest]
+def _data(datasets: Mapping[str, dataset.Found]) -> Check:
+    ready = [name for name, prepared in datasets.items() if prepared.manifest]
     if not ready:
         return Check("data", "note", "nothing is prepared yet", "The first run does it, or: make prepare")
     return Check("data", "ok", f"ready: {', '.join(sorted(set(ready)))}")
 
 
-def _tokenizer(found: dataset.Found) -> Check:
-    if found.manifest is None:
+def _tokenizer(prepared: dataset.Found) -> Check:
+    if prepared.manifest is None:
         return Check("tokenizer", "note", "comes with the data")
     try:
-        count = len(json.loads((found.folder / "tokenizer.json").read_text())["tokens"])
+        count = len(json.loads((prepared.folder / "tokenizer.json").read_text())["tokens"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return Check("tokenizer", "problem", f"cannot be read ({error})", dataset.command(found.manifest))
+        return Check("tokenizer", "problem", f"cannot be read ({error})", dataset.command(prepared.manifest))
     return Check("tokenizer", "ok", f"{count} tokens and one special")
 
 
@@ -230,40 +230,40 @@ def _git(project: Project) -> Check:
 
 def _config(config: files.Config) -> list[Check]:
     """Return a line for each config file: what it sets, or what is wrong with it."""
-    found = []
+    checks = []
     for file in config.files:
         words = f"{file.name}: {shown.file_words(config, file)}".removesuffix(".")
         todo = "Runs do not start with it; correct it" if file.problems else ""
-        found.append(Check("config", "problem" if file.problems else "ok", words, todo))
-    return found
+        checks.append(Check("config", "problem" if file.problems else "ok", words, todo))
+    return checks
 
 
 def _sandbox(project: Project, device: str) -> Check:
-    found = sandboxing.check(project.root, device)
-    if found.error:
-        return Check("sandbox", "problem", f"its check failed: {found.error}")
-    if found.missing:
+    finding = sandboxing.check(project.root, device)
+    if finding.error:
+        return Check("sandbox", "problem", f"its check failed: {finding.error}")
+    if finding.missing:
         todo = "Runs are marked unprotected; a newer Linux kernel with Landlock helps, or a container with fewer restrictions"
-        return Check("sandbox", "note", f"missing: {', '.join(found.missing)}", todo)
-    return Check("sandbox", "ok", f"Landlock {found.landlock_abi}, process and network namespaces, seccomp")
+        return Check("sandbox", "note", f"missing: {', '.join(finding.missing)}", todo)
+    return Check("sandbox", "ok", f"Landlock {finding.landlock_abi}, process and network namespaces, seccomp")
 
 
 def _compiler(project: Project, device: str) -> Check:
     if device != "cuda":
         return Check("compiler", "ok", f"not checked: trainings compile on NVIDIA GPUs only, and this is {device}")
-    found = compiling.check(project.root)
-    if found.works:
-        return Check("compiler", "note" if found.slow else "ok", found.words, found.todo)
-    return Check("compiler", "problem", found.words, found.todo)
+    finding = compiling.check(project.root)
+    if finding.works:
+        return Check("compiler", "note" if finding.slow else "ok", finding.words, finding.todo)
+    return Check("compiler", "problem", finding.words, finding.todo)
 
 
 def _ollama() -> Check:
     """Check the Ollama server with the settings and the request that an agent would use."""
     try:
-        found = reach.models()
+        installed = reach.models()
     except AgentFailed as error:
         return Check("ollama", "note", str(error).removesuffix("."), "Not needed for search")
-    return Check("ollama", "ok", f"answers at {to_ollama().words}; models: {len(found)}")
+    return Check("ollama", "ok", f"answers at {to_ollama().words}; models: {len(installed)}")
 
 
 def _openai() -> Check:

@@ -47,45 +47,45 @@ def checks(connect: Connect, torch: str) -> list[Check]:
     except UsageError as error:
         return [Check("cluster", "problem", _clean(str(error)))]
     try:
-        found = asyncio.run(survey(cluster))
+        nodes = asyncio.run(survey(cluster))
     except ExecutorFailed as error:
         return [Check("cluster", "problem", _clean(str(error)), "`ray status` on its first machine shows more")]
     finally:
         cluster.close()
-    if not found:
+    if not nodes:
         return [Check("cluster", "problem", "no node has room for a training", "`ray status` lists its nodes")]
-    rooms = {device: sum(one.places.get(device, 0) for one in found) for device in ray_cluster.RESOURCES}
-    kinds = {device: _kinds(found, device) for device in rooms}
-    words = f"{len(found)} node{'' if len(found) == 1 else 's'}, {_room(rooms)}"
+    rooms = {device: sum(one.places.get(device, 0) for one in nodes) for device in ray_cluster.RESOURCES}
+    kinds = {device: _kinds(nodes, device) for device in rooms}
+    words = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}, {_room(rooms)}"
     mixed = "Nodes of different kinds: a run uses those like its first one" if max(map(len, kinds.values())) > 1 else ""
-    return [Check("cluster", "note" if mixed else "ok", words, mixed), *(_node(one, torch) for one in found)]
+    return [Check("cluster", "note" if mixed else "ok", words, mixed), *(_node(one, torch) for one in nodes)]
 
 
-def _kinds(found: Iterable[Surveyed], device: str) -> set[str]:
+def _kinds(nodes: Iterable[Surveyed], device: str) -> set[str]:
     """Return the kinds of the nodes that were asked about this device."""
-    return {one.condition.facts.kind for one in found if one.condition is not None and one.device == device}
+    return {one.condition.facts.kind for one in nodes if one.condition is not None and one.device == device}
 
 
-def _clean(words: str) -> str:
+def _clean(text: str) -> str:
     """Return text from a node as one line without a full stop."""
-    return sanitize_line(words).removesuffix(".")
+    return sanitize_line(text).removesuffix(".")
 
 
-def _node(one: Surveyed, torch: str) -> Check:
-    if one.condition is None:
-        return Check("node", "problem", _clean(one.why), "`ray status` shows whether it lives")
+def _node(node: Surveyed, torch: str) -> Check:
+    if node.condition is None:
+        return Check("node", "problem", _clean(node.why), "`ray status` shows whether it lives")
     status: Status = "ok"
     lacks, todo = "sandboxed", ""
-    if one.condition.failed:
-        status, lacks = "note", f"the sandbox could not be tried: {one.condition.failed}"
-    elif one.condition.lacks:
-        status, lacks = "note", f"the sandbox lacks: {', '.join(one.condition.lacks)}"
+    if node.condition.failed:
+        status, lacks = "note", f"the sandbox could not be tried: {node.condition.failed}"
+    elif node.condition.lacks:
+        status, lacks = "note", f"the sandbox lacks: {', '.join(node.condition.lacks)}"
         todo = "Its trainings are marked unprotected"
-    if problem := _problem(one.condition, torch):
+    if problem := _problem(node.condition, torch):
         status, (lacks, todo) = "problem", problem
-    about = one.condition
+    about = node.condition
     kind = f"{about.facts.kind}, {about.memory / 1e9:.0f} GB of memory, torch {about.facts.torch or 'missing'}"
-    return Check("node", status, _clean(f"{one.node.name}: {kind}; {_room(one.places)}; {lacks}"), todo)
+    return Check("node", status, _clean(f"{node.node.name}: {kind}; {_room(node.places)}; {lacks}"), todo)
 
 
 def _problem(about: Condition, torch: str) -> tuple[str, str] | None:

@@ -124,7 +124,7 @@ def _likeness(error: UnicodeError) -> tuple[str | bytes, int]:
     """Error handler for codecs. A character with no similar one is written as a backslash escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    found = ""
+    text = ""
     for character in error.object[error.start : error.end]:
         plain = character.translate(PLAIN)
         if not plain.isascii():
@@ -133,8 +133,8 @@ def _likeness(error: UnicodeError) -> tuple[str | bytes, int]:
             plain = "|" if character in "│┃║╎╏┆┇┊┋" else "-" if character in "─━═╌╍┄┅┈┉" else "+"
         if not plain and 0xDC80 <= ord(character) <= 0xDCFF:  # an undecodable byte of a path
             plain = f"\\x{ord(character) - 0xDC00:02x}"
-        found += plain or character.encode("ascii", "backslashreplace").decode()
-    return found, error.end
+        text += plain or character.encode("ascii", "backslashreplace").decode()
+    return text, error.end
 
 
 def clean_environment() -> None:

@@ -57,7 +57,7 @@ def environment(environ: Mapping[str, str], listing: str) -> dict[str, str]:
         environ: The present environment variables.
         listing: The output of `pip config list`, one `section.name='value'` a line.
     """
-    found = {name: value for name, value in environ.items() if not name.startswith("PIP_")}
+    kept_variables = {name: value for name, value in environ.items() if not name.startswith("PIP_")}
     sections: dict[str, dict[str, str]] = {"global": {}, "install": {}}
     for line in listing.splitlines():
         key, _, value = line.partition("=")
@@ -65,10 +65,10 @@ def environment(environ: Mapping[str, str], listing: str) -> dict[str, str]:
         if section in sections and name not in LEFT_OUT:
             sections[section][name] = str(ast.literal_eval(value))
     for name, value in (sections["global"] | sections["install"]).items():
-        found[_variable(name)] = value
+        kept_variables[_variable(name)] = value
     kept = {_variable(name) for name in LEFT_OUT}
-    found |= {name: value for name, value in environ.items() if name.startswith("PIP_") and name not in kept}
-    return found | {CONFIG_FILE: os.devnull}
+    kept_variables |= {name: value for name, value in environ.items() if name.startswith("PIP_") and name not in kept}
+    return kept_variables | {CONFIG_FILE: os.devnull}
 
 
 def _variable(name: str) -> str:
@@ -81,7 +81,9 @@ def environment_of_uv(settings: Mapping[str, str]) -> dict[str, str] | None:
     Args:
         settings: The environment variables for pip, see `environment`.
     """
-    found = {name: value for name, value in settings.items() if not name.startswith("PIP_") and name not in ELSEWHERE}
+    kept_variables = {
+        name: value for name, value in settings.items() if not name.startswith("PIP_") and name not in ELSEWHERE
+    }
     for name, value in settings.items():
         key = name.removeprefix("PIP_")
         if key == name or key in NOT_NEEDED:
@@ -89,10 +91,10 @@ def environment_of_uv(settings: Mapping[str, str]) -> dict[str, str] | None:
         if key not in OF_UV:
             return None
         words = value.split()
-        found[OF_UV[key]] = ",".join(words) if key in COMMAS else " ".join(words)
+        kept_variables[OF_UV[key]] = ",".join(words) if key in COMMAS else " ".join(words)
     if "PIP_EXTRA_INDEX_URL" in settings:
-        found["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # the newest version of all indexes, as pip takes it
-    return found
+        kept_variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # the newest version of all indexes, as pip takes it
+    return kept_variables
 
 
 def _with_uv(arguments: Sequence[str], settings: Mapping[str, str]) -> bool:

@@ -260,7 +260,9 @@ class CharterLimits(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_
     def words(self) -> tuple[str, ...]:
         """Return a phrase for each limit that is set."""
         names = ", ".join(self.off_limits)
-        found = (("max_params", self.max_params), ("max_memory_gb", self.max_memory_gb), ("off_limits", names))
+        limits = (("max_params", self.max_params), ("max_memory_gb", self.max_memory_gb), ("off_limits", names))
         return tuple(
-            f"{name} {f'{value:g}' if isinstance(value, float) else value} (enforced)" for name, value in found if value
+            f"{name} {f'{value:g}' if isinstance(value, float) else value} (enforced)"
+            for name, value in limits
+            if value
         )

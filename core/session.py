@@ -196,9 +196,9 @@ def _record_notices(project: Project, active: ActiveRun, chosen: Plan, first: Se
     """Record what the human should know about this start. `first`: which settings come from files and so on; '' for none."""
     changes = () if chosen.new else (notices.source_changed(project, active), notices.text_changed(active))
     rehearsal = COMPUTED if chosen.new and active.config.computed else ""
-    for words in (*first, chosen.notice, rehearsal, *changes):
-        if words:
-            active.record(ev.Notice(text=words))
+    for text in (*first, chosen.notice, rehearsal, *changes):
+        if text:
+            active.record(ev.Notice(text=text))
 
 
 def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -> Plan:
@@ -246,8 +246,8 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
             await executor.close()
 
     try:
-        found = asyncio.run(work())
-        say(phrases.longer_result(found, active.state) if longer else phrases.final_result(found))
+        outcome = asyncio.run(work())
+        say(phrases.longer_result(outcome, active.state) if longer else phrases.final_result(outcome))
         _write_report(active)
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
@@ -265,12 +265,12 @@ def prepare(project: Project, arguments: Sequence[str]) -> int:
 
 
 def print_event(event: ev.AnyEvent, state: State) -> None:
-    words = log_lines.line(event, state)
-    if words:
-        tell(words)
+    text = log_lines.line(event, state)
+    if text:
+        tell(text)
 
 
-def _prepare_for(project: Project, chosen: Plan, found: Found) -> Path:
+def _prepare_for(project: Project, chosen: Plan, data: Found) -> Path:
     """Prepare the dataset of a new run and return its folder.
 
     If it cannot be prepared and the user did not choose it, the embedded dataset `python` is prepared instead.
@@ -278,9 +278,9 @@ def _prepare_for(project: Project, chosen: Plan, found: Found) -> Path:
     """
     config = chosen.config
     source, vocab = config.dataset, str(config.vocab_size)
-    if not found.stale:  # else prepare.py says what has changed
+    if not data.stale:  # else prepare.py says what has changed
         tell(f"The dataset {printable(source)} is not prepared here yet; that comes first.")
-    code = prepare(project, ["--dataset", source, "--vocab", vocab, *found.options.words()])
+    code = prepare(project, ["--dataset", source, "--vocab", vocab, *data.options.words()])
     if code and code < INTERRUPTED and chosen.replaceable and source != "python":
         tell(f"{source} is not available now, so the embedded dataset python is used.")
         source = "python"
@@ -383,13 +383,13 @@ def _summary(active: ActiveRun, logs: object, *, reported: bool) -> None:
     """
     branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
     again = ["--logs", str(logs)] if logs else []
-    found = status.status(active.state, schedule.noise(active.state), None, Picture())
-    lines = summary.at_end(found, _short(active.folder), branch, again, reported=reported)
+    run_status = status.status(active.state, schedule.noise(active.state), None, Picture())
+    lines = summary.at_end(run_status, _short(active.folder), branch, again, reported=reported)
     if sys.stdout.isatty():
         Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
     else:
-        for words in lines:
-            tell(words)
+        for line in lines:
+            tell(line)
 
 
 def _short(folder: Path) -> str:

@@ -13,12 +13,12 @@ def sanitize_line(text: str, limit: int = 2000) -> str:
 
     Control and invisible characters are removed. White space becomes single spaces.
     """
-    words = text[: limit * 4]
-    if not words.isprintable():  # a quick check, since most text is printable
-        words = "".join(" " if c.isspace() else c for c in words)
-        words = "".join(c for c in words if unicodedata.category(c)[0] != "C")
-    words = " ".join(words.split())
-    return words if len(words) <= limit else words[: limit - 1] + "…"
+    line = text[: limit * 4]
+    if not line.isprintable():  # a quick check, since most text is printable
+        line = "".join(" " if c.isspace() else c for c in line)
+        line = "".join(c for c in line if unicodedata.category(c)[0] != "C")
+    line = " ".join(line.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def sanitize_text(text: str, limit: int = 100_000) -> str:
@@ -35,9 +35,9 @@ def lines_of(source: str) -> list[str]:
     return io.StringIO(source, newline="").readlines()
 
 
-def capital(words: str) -> str:
+def capital(text: str) -> str:
     """Return words as they stand at the beginning of a sentence."""
-    return words[:1].upper() + words[1:]
+    return text[:1].upper() + text[1:]
 
 
 def normalised(text: str) -> str:

@@ -165,8 +165,8 @@ class AutoResearch(ComparingActions, DecisionActions):
             return
         self.updates.show(news)
         self.refresh_keys()
-        if news.first and (words := " ".join(filter(None, (self._warning, self._said)))):
-            self.show_note(words, wrong=bool(self._warning), seconds=10.0)
+        if news.first and (note := " ".join(filter(None, (self._warning, self._said)))):
+            self.show_note(note, wrong=bool(self._warning), seconds=10.0)
         if news.events and isinstance(self.screen, DetailScreen | ComparisonScreen):
             self.screen.show()
         if self._opens_summary and self._is_over(news):
@@ -243,8 +243,8 @@ class AutoResearch(ComparingActions, DecisionActions):
         if key is None or not self.bridge.loaded or isinstance(self.screen, Menu):
             return
         resume = phrases.resume_command(self.bridge.folder.name)
-        if words := keys.reason(key, self.key_context, resume, page=isinstance(self.screen, PAGES)):
-            self.show_note(words, wrong=keys.is_forbidden(key, self.key_context))
+        if reason := keys.reason(key, self.key_context, resume, page=isinstance(self.screen, PAGES)):
+            self.show_note(reason, wrong=keys.is_forbidden(key, self.key_context))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Return the entries of the command palette: the valid keys by name, a screenshot, and the themes."""

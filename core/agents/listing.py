@@ -80,22 +80,22 @@ def survey(project: Project) -> Agents:
     )
 
 
-def lines(found: Agents) -> Iterator[str]:
+def lines(agents: Agents) -> Iterator[str]:
     """Yield the same as text, a line for each agent."""
     yield "search: always there"
-    yield f"ollama {found.ollama}" if found.ollama.startswith("at ") else f"ollama: {found.ollama}"
-    for one in found.agents:
-        if one.agent == "search":
+    yield f"ollama {agents.ollama}" if agents.ollama.startswith("at ") else f"ollama: {agents.ollama}"
+    for listed in agents.agents:
+        if listed.agent == "search":
             continue
-        if not one.agent.startswith("ollama:"):
-            yield f"{one.agent.partition(':')[0]}: {one.words}"
+        if not listed.agent.startswith("ollama:"):
+            yield f"{listed.agent.partition(':')[0]}: {listed.words}"
             continue
         size = "runs on another machine, never taken by itself"
-        if not one.elsewhere:
-            size = f"{(one.size_bytes or 0) / 1e9:.1f} GB, with {found.context_tokens} tokens {(one.needed_bytes or 0) / 1e9:.1f} GB"
-        words = ", ".join(one.capabilities) or "capabilities unknown"
-        mark = "  <- the default" if found.default.partition(",")[0] == one.agent else ""
-        yield f"  {one.agent}: {size}, context {one.context_tokens or 'unknown'}, {words}{mark}"
+        if not listed.elsewhere:
+            size = f"{(listed.size_bytes or 0) / 1e9:.1f} GB, with {agents.context_tokens} tokens {(listed.needed_bytes or 0) / 1e9:.1f} GB"
+        capabilities = ", ".join(listed.capabilities) or "capabilities unknown"
+        mark = "  <- the default" if agents.default.partition(",")[0] == listed.agent else ""
+        yield f"  {listed.agent}: {size}, context {listed.context_tokens or 'unknown'}, {capabilities}{mark}"
 
 
 def _of_model(model: Installed, tokens: int) -> Listed:

@@ -48,17 +48,17 @@ def default(tokens: int) -> tuple[str, str]:
     Small models can find less than a search over the constants (arXiv 2603.24647). Together, each is asked as often as it pays.
     """
     try:
-        found = models()
+        installed = models()
     except AgentFailed as error:
         if isinstance(error, NoServer) and not os.environ.get("OLLAMA_HOST"):
             state = "running" if shutil.which("ollama") else "installed"
             return "search", f"Ollama is not {state} here, so `search` proposes."
         return "search", f"{error} So `search` proposes."
-    chosen = pick(found, memory(), tokens)
+    chosen = pick(installed, memory(), tokens)
     if chosen is None:
         none = (
-            f"none of its models fits here ({len(found)})"
-            if found
+            f"none of its models fits here ({len(installed)})"
+            if installed
             else f"has no model; `ollama pull {SMALL}` installs one"
         )
         return (

@@ -88,10 +88,10 @@ def given(context: int | None = None) -> int:
 
 
 def _one(spec: str, setting: Setting) -> Maker:
-    found = registry.find(spec, ENTRIES)
-    if found is None:
+    entry = registry.find(spec, ENTRIES)
+    if entry is None:
         raise UsageError(f"There is no agent {spec!r}. Nothing was started. These are known:{registry.table(ENTRIES)}")
-    factory, argument = found
+    factory, argument = entry
     return factory(argument, setting)
 
 

@@ -56,11 +56,14 @@ class _Rest:
 
 async def _understood(agents: Sequence[Agent], charter: str) -> CharterSummary:
     """Return the first restatement of a charter that is not empty. Raises AgentFailed."""
-    found = CharterSummary()
+    summary = CharterSummary()
     for agent in agents:
-        if isinstance(agent, SummarizesCharter) and (found := CharterSummary.of(await agent.understand(charter))).words:
+        if (
+            isinstance(agent, SummarizesCharter)
+            and (summary := CharterSummary.of(await agent.understand(charter))).words
+        ):
             break
-    return found
+    return summary
 
 
 async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[Message], str] | None:
@@ -71,11 +74,11 @@ async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[M
 
 async def _reflected(agents: Sequence[Agent], context: Context) -> LessonsLearned | None:
     """Return the first lessons that are not empty, or None if no agent asks a model. Raises AgentFailed."""
-    found = None
+    learned = None
     for agent in agents:
-        if isinstance(agent, Reflects) and (found := await agent.reflect(context) or found) and found.lines:
+        if isinstance(agent, Reflects) and (learned := await agent.reflect(context) or learned) and learned.lines:
             break
-    return found
+    return learned
 
 
 async def _release(agents: Sequence[Agent]) -> None:

@@ -43,14 +43,14 @@ def as_edits(old: str, new: str) -> tuple[Edit, ...]:
 
 def _apart(changed: Sequence[Lines], before: Sequence[str], old: str) -> list[Lines]:
     """Return ranges of lines that occur once in the old text and do not touch each other."""
-    found: list[Lines] = []
+    chunks: list[Lines] = []
     for lines in changed:
         first, last = _unique(lines, before, old)
-        while found and first <= found[-1][1]:
-            above = found.pop()
+        while chunks and first <= chunks[-1][1]:
+            above = chunks.pop()
             first, last = _unique((min(above[0], first), max(above[1], last)), before, old)
-        found.append((first, last))
-    return found
+        chunks.append((first, last))
+    return chunks
 
 
 def _unique(lines: Lines, before: Sequence[str], old: str) -> Lines:

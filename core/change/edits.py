@@ -100,7 +100,7 @@ def validate_change(old: str, new: str, *, off_limits: Iterable[str] = ()) -> No
         before = syntax.parse(old)
     detours = [_detours(module, {name.partition(".")[0] for name in names}) for module in (before, tree)]
     for name in names:
-        old_ways, new_ways = (found[name.partition(".")[0]] for found in detours)
+        old_ways, new_ways = (by_name[name.partition(".")[0]] for by_name in detours)
         if _definition(before, name) != _definition(tree, name) or old_ways != new_ways:
             raise EditError(f"{name} is off limits (program.md says so) and must stay as it is.")
 
@@ -108,7 +108,7 @@ def validate_change(old: str, new: str, *, off_limits: Iterable[str] = ()) -> No
 def _definition(tree: ast.Module, name: str) -> list[str]:
     """Return the dumps of all definitions and assignments of a top-level name or Class.member."""
     first, _, rest = name.partition(".")
-    found = []
+    path = []
     for node in tree.body:
         names = [getattr(node, "name", "")]
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -116,16 +116,16 @@ def _definition(tree: ast.Module, name: str) -> list[str]:
             names = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
         if first in names:
             if rest and isinstance(node, ast.ClassDef):
-                found += _definition(ast.Module(node.body, []), rest)
+                path += _definition(ast.Module(node.body, []), rest)
             else:
                 with readable():
-                    found.append(ast.dump(node))
-    return found
+                    path.append(ast.dump(node))
+    return path
 
 
 def _detours(tree: ast.Module, names: set[str]) -> dict[str, list[str]]:
     """Return the indirect ways to bind these names: in compound statements, by `global`, by import, or as strings."""
-    found: dict[str, list[str]] = {name: [] for name in names}
+    by_name: dict[str, list[str]] = {name: [] for name in names}
     for top in tree.body:
         plain = isinstance(top, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.FunctionDef | ast.ClassDef)
         for node in ast.walk(top):
@@ -140,8 +140,8 @@ def _detours(tree: ast.Module, names: set[str]) -> dict[str, list[str]]:
                 case ast.Constant(value=str(text)):
                     way, bound = "string", [text]
             for name in names.intersection(bound):
-                found[name].append(way)
-    return found
+                by_name[name].append(way)
+    return by_name
 
 
 @contextmanager

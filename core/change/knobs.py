@@ -30,7 +30,7 @@ class Knob:
 def read(source: str) -> tuple[Knob, ...]:
     """Return the knobs before the first function or class. Raises SyntaxError."""
     lines = lines_of(source)
-    found = []
+    knobs = []
     for node in syntax.parse(source).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             break
@@ -46,8 +46,8 @@ def read(source: str) -> tuple[Knob, ...]:
         line = lines[node.lineno - 1].encode()  # columns are counted in bytes
         begin, end = node.value.col_offset, node.value.end_col_offset or 0
         written, comment = line[begin:end].decode(), line[end:].decode().partition("#")[2].strip()
-        found.append(Knob(target.id, value, written, comment, node.lineno - 1, begin, end))
-    return tuple(found)
+        knobs.append(Knob(target.id, value, written, comment, node.lineno - 1, begin, end))
+    return tuple(knobs)
 
 
 def moved(old: str, new: str) -> dict[str, tuple[Value, Value]]:

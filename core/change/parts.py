@@ -32,7 +32,7 @@ def steps(old: str, new: str, parts: Sequence[Part], *, off_limits: Collection[s
     Returns:
         The steps. The only one is the whole change if it cannot be split.
     """
-    found: list[Step] = []
+    result: list[Step] = []
     last, pending = old, list[Part]()
     for part in parts[:-1]:
         pending.append(part)
@@ -40,9 +40,9 @@ def steps(old: str, new: str, parts: Sequence[Part], *, off_limits: Collection[s
         if source is None or edits.fingerprint(source) == edits.fingerprint(new):
             continue
         if _valid(last, source, off_limits) and _valid(source, new, off_limits):
-            found.append(Step(_name(pending), source))
+            result.append(Step(_name(pending), source))
             last, pending = source, []
-    return (*found, Step(_name([*pending, *parts[-1:]]), new))
+    return (*result, Step(_name([*pending, *parts[-1:]]), new))
 
 
 def _name(parts: Sequence[Part]) -> str:

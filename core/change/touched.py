@@ -20,19 +20,19 @@ def touched(old: str, new: str) -> tuple[str, ...]:
         before, after = _parts(old), _parts(new)
     except (SyntaxError, edits.EditError):
         return ()
-    found = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     along = {IMPORTS, *(after.keys() - before.keys())}  # new imports and helpers only support the change
-    return tuple(sorted(found - along or found))
+    return tuple(sorted(changed - along or changed))
 
 
 @lru_cache(maxsize=8)
 def names(source: str) -> frozenset[str]:
     """Return every name of a train.py that a change could touch, with classes. Empty if it does not parse."""
     try:
-        found = _parts(source).keys() - {IMPORTS, REST}
+        every_name = _parts(source).keys() - {IMPORTS, REST}
     except (SyntaxError, edits.EditError):
         return frozenset()
-    return frozenset(found)
+    return frozenset(every_name)
 
 
 def words(idea: tuple[str, ...]) -> str:
@@ -66,6 +66,6 @@ def _names(node: ast.stmt) -> list[str]:
         return [IMPORTS]
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        found = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
-        return found or [REST]
+        assigned = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        return assigned or [REST]
     return [REST]

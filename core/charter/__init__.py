@@ -56,11 +56,11 @@ class Charter(Data, frozen=True, kw_only=True):
     def understood(self, restated: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return phrases for a human. If a language model `restated` program.md, they replace the one about unused sentences."""
         present = tuple(name for name in self.off_limits if name not in self.absent)
-        found = [*structs.replace(self.limits, off_limits=present).words()]
+        phrases = [*structs.replace(self.limits, off_limits=present).words()]
         if self.directions:
-            found.append(f"directions: {'; '.join(described(self.directions))}")
+            phrases.append(f"directions: {'; '.join(described(self.directions))}")
         words = restated or ((_unused_words(self.unused),) if self.unused else ())
-        return (*found, *self.notes, *words)
+        return (*phrases, *self.notes, *words)
 
 
 def read(text: str, known: Collection[str] = ()) -> Charter:

@@ -64,16 +64,16 @@ def blocks(markdown: str) -> Iterator[Block]:
         text = token.type == "inline" and not nested
         if not (text or token.type in OPAQUE or nested > before == 0):
             continue
-        found = sentences(_words(token)) if text else ()
+        texts = sentences(_words(token)) if text else ()
         is_heading = text and tokens[index - 1].type == "heading_open"
         if is_heading and not items:
             count, level = count + 1, int(tokens[index - 1].tag[1:])
-            path = [*(one for one in path if one.level < level), _Section(level, count, " ".join(found))]
+            path = [*(one for one in path if one.level < level), _Section(level, count, " ".join(texts))]
             lead = ""
-        elif found or not text:
+        elif texts or not text:
             numbers, headings = (0, *(one.number for one in path)), tuple(one.heading for one in path)
-            block = Block(found, numbers, headings, lead, items > 0, text and not html and not is_heading)
-            lead = found[0] if block.leads_in else lead
+            block = Block(texts, numbers, headings, lead, items > 0, text and not html and not is_heading)
+            lead = texts[0] if block.leads_in else lead
             yield block
 
 

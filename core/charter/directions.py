@@ -137,16 +137,16 @@ def parse(text: str, known: Collection[str], *, reason: bool = False) -> tuple[D
         NotUsable: A sentence does not have one of the forms.
     """
     forms = _WITH_VERB if reason else _ALL
-    said = [re.sub(r"^[-*+] ", "", words) for words in sentences(text)]
-    if not said:
+    texts = [re.sub(r"^[-*+] ", "", words) for words in sentences(text)]
+    if not texts:
         raise NotUsable("it is empty")
-    found = []
-    for sentence in said:
+    directions = []
+    for sentence in texts:
         try:
-            found.append(_sentence(sentence, known, forms))
+            directions.append(_sentence(sentence, known, forms))
         except NotUsable as error:
-            raise NotUsable(f"“{sanitize_line(sentence, 60)}”: {error}" if len(said) > 1 else str(error)) from None
-    return tuple(found)
+            raise NotUsable(f"“{sanitize_line(sentence, 60)}”: {error}" if len(texts) > 1 else str(error)) from None
+    return tuple(directions)
 
 
 def of_sections(blocks: Iterable[Block], known: Collection[str]) -> tuple[tuple[Direction, ...], tuple[str, ...]]:
@@ -188,18 +188,18 @@ def _of_block(block: Block, known: Collection[str]) -> tuple[Direction, ...]:
     if len(kinds) > 1:
         raise NotUsable("the headings above it contradict each other")
     kind = kinds.pop() if kinds else None
-    said = [sentence for sentence in block.sentences if not _AIM.fullmatch(sentence)]
-    if kind and len(said) == 1:
+    texts = [sentence for sentence in block.sentences if not _AIM.fullmatch(sentence)]
+    if kind and len(texts) == 1:
         try:
-            return (_about(kind, said[0].rstrip("."), known),)
+            return (_about(kind, texts[0].rstrip("."), known),)
         except NotUsable:
             pass
     if kind == "avoid":
         raise NotUsable("below “avoid” only names can be read")
-    found = tuple(_sentence(sentence, known) for sentence in said)
-    if any(direction.kind == "set" for direction in found):
+    directions = tuple(_sentence(sentence, known) for sentence in texts)
+    if any(direction.kind == "set" for direction in directions):
         raise NotUsable("a value to set is for a hint")
-    return found
+    return directions
 
 
 def _label(title: str) -> Kind | None:
@@ -219,13 +219,13 @@ def _sentence(sentence: str, known: Collection[str], forms: Patterns = _ALL) -> 
         groups = match.groupdict()
         way = "up" if groups.get("up") else "down" if groups.get("down") else ""
         try:
-            found = _about(kind, match["objects"], known, way, groups.get("value") or "")
+            direction = _about(kind, match["objects"], known, way, groups.get("value") or "")
         except NotUsable as error:
             why = error
             continue
-        if (kind == "set" and (len(found.names) != 1 or found.topics)) or (way and found.topics):
+        if (kind == "set" and (len(direction.names) != 1 or direction.topics)) or (way and direction.topics):
             continue
-        return found
+        return direction
     raise why
 
 

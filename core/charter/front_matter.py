@@ -110,20 +110,20 @@ def node(parts: Parts) -> MappingNode | None:
     Raises CharterError if it is not a mapping.
     """
     try:
-        found: Node | None = yaml.compose(parts.matter or "", Loader=yaml.BaseLoader)
+        document: Node | None = yaml.compose(parts.matter or "", Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + parts.line})" if mark is not None else ""
         problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__)
         raise CharterError(f"The front matter of program.md is not valid YAML{where}: {problem}.") from None
-    if found is None or (isinstance(found, ScalarNode) and not found.value.strip()):
+    if document is None or (isinstance(document, ScalarNode) and not document.value.strip()):
         return None
-    if not isinstance(found, MappingNode):
+    if not isinstance(document, MappingNode):
         raise CharterError(
             f"The front matter of program.md (from line {parts.line}) must be lines like max_params: 60000000. "
             f"For horizontal lines write *** in place of ---."
         )
-    return found
+    return document
 
 
 def limits(parts: Parts, known: Collection[str] = ()) -> CharterLimits:
@@ -136,11 +136,11 @@ def limits(parts: Parts, known: Collection[str] = ()) -> CharterLimits:
     Raises:
         CharterError: A key is not known, or a value cannot be read. The message names all problems.
     """
-    found = node(parts)
+    document = node(parts)
     values: dict[str, int | float | tuple[str, ...]] = {}
     wrong: list[str] = []
     seen: set[str] = set()
-    for key, value in found.value if found is not None else ():
+    for key, value in document.value if document is not None else ():
         name = key.value if isinstance(key, ScalarNode) else "[...]"
         if name in seen:
             wrong.append(f"{_short(name)} stands there twice")
@@ -222,8 +222,8 @@ def _empty(value: Node) -> bool:
 
 def _params(value: Node) -> int:
     words = "must be a whole number above 0, such as 60000000 or 60M"
-    found = _PARAMS.fullmatch(value.value.strip()) if isinstance(value, ScalarNode) else None
-    count = params(found[1], found[2] or "") if found else None
+    match = _PARAMS.fullmatch(value.value.strip()) if isinstance(value, ScalarNode) else None
+    count = params(match[1], match[2] or "") if match else None
     if count is None:
         raise ValueError(words)
     return count
@@ -239,8 +239,8 @@ def params(figure: str, unit: str) -> int | None:
 
 
 def _memory(value: Node) -> float:
-    found = _MEMORY.fullmatch(value.value.strip()) if isinstance(value, ScalarNode) else None
-    size = gigabytes(found[1], found[2] or "") if found else None
+    match = _MEMORY.fullmatch(value.value.strip()) if isinstance(value, ScalarNode) else None
+    size = gigabytes(match[1], match[2] or "") if match else None
     if size is None:
         raise ValueError("must be a number above 0, such as 8 or 8GB")
     return size
@@ -280,19 +280,19 @@ def amount(figure: str, *, whole: bool) -> Decimal | None:
 def _names(value: Node) -> tuple[str, ...]:
     """Return the names in a list, or in one line. Raises ValueError with everything that is not a name."""
     items = value.value if isinstance(value, SequenceNode) else [value]
-    found: list[str] = []
+    names: list[str] = []
     wrong: list[Node | str] = []
     for item in items:
         words = re.split(r"[,\s]+", item.value) if isinstance(item, ScalarNode) else [item]
         for word in filter(None, words):
             name = word.strip("`").removesuffix("()") if isinstance(word, str) else ""
             if _NAME.fullmatch(name):
-                found.append(name)
+                names.append(name)
             else:
                 wrong.append(word)
     if wrong:
         raise ValueError("must be names of train.py, such as [WIDTH, GPT.forward]", *wrong[:MOST_SHOWN])
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(names))
 
 
 _READERS: dict[str, Callable[[Node], int | float | tuple[str, ...]]] = {
@@ -343,19 +343,19 @@ def key_lines(body: str) -> Iterator[KeyLine]:
 
 def misplaced(parts: Parts) -> tuple[str, ...]:
     """Return a phrase for everything in the body that looks like front matter, since it is not used."""
-    found = [content for _, content in lines(without_comments(parts.body))]
-    marks = [index for index, content in enumerate(found) if _delimits(content, ("---", "..."))]
-    said: list[str] = []
+    contents = [content for _, content in lines(without_comments(parts.body))]
+    marks = [index for index, content in enumerate(contents) if _delimits(content, ("---", "..."))]
+    problems: list[str] = []
     inside: set[int] = set()
     for opened, closed in itertools.pairwise(marks):
-        if opened not in inside and _keys(found[opened + 1 : closed]):
+        if opened not in inside and _keys(contents[opened + 1 : closed]):
             inside |= set(range(opened, closed + 1))
-            said.append(f"this looks like front matter but stands at line {parts.body_line + opened}: not used")
+            problems.append(f"this looks like front matter but stands at line {parts.body_line + opened}: not used")
     for line in key_lines(parts.body):
         if line.index not in inside:
             words, number = _short(line.content.strip()), parts.body_line + line.index
-            said.append(f"“{words}” in line {number} stands outside of the front matter: not used")
-    return tuple(said)
+            problems.append(f"“{words}” in line {number} stands outside of the front matter: not used")
+    return tuple(problems)
 
 
 def _keys(contents: list[str]) -> bool:
@@ -363,11 +363,11 @@ def _keys(contents: list[str]) -> bool:
     if not contents or not contents[0].strip():
         return False
     try:
-        found = yaml.compose("\n".join(contents), Loader=yaml.BaseLoader)
+        document = yaml.compose("\n".join(contents), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return False
-    return isinstance(found, MappingNode) and all(
-        isinstance(key, ScalarNode) and re.fullmatch(r"[A-Za-z][\w-]*", key.value) for key, _ in found.value
+    return isinstance(document, MappingNode) and all(
+        isinstance(key, ScalarNode) and re.fullmatch(r"[A-Za-z][\w-]*", key.value) for key, _ in document.value
     )
 
 

@@ -78,34 +78,34 @@ def asked_for(body: str, paragraphs: Iterable[Block], known: Collection[str]) ->
         paragraphs: Its blocks.
         known: The names of train.py.
     """
-    found = [Request(line.content.strip(), _misplaced(line)) for line in key_lines(body)]
+    requests = [Request(line.content.strip(), _misplaced(line)) for line in key_lines(body)]
     for block in paragraphs:
         title = block.lead or (block.headings[-1] if block.headings else "")
         listed = _HANDS_OFF_TITLE.fullmatch(title) and not (block.lead and key_like(block.lead))
         for sentence in block.sentences:
             names = tuple(named(sentence, known)) if listed and _NAMES.fullmatch(sentence) else ()
-            found.append(Request(sentence, CharterLimits(off_limits=names) if names else _asked(sentence, known)))
-    return tuple(request for request in found if request.limits != CharterLimits())
+            requests.append(Request(sentence, CharterLimits(off_limits=names) if names else _asked(sentence, known)))
+    return tuple(request for request in requests if request.limits != CharterLimits())
 
 
 def missing(requests: Iterable[Request], bound: CharterLimits) -> tuple[Proposed, ...]:
     """Return the requests that the front matter does not fulfil yet. `bound` are its limits."""
-    found: dict[str, Proposed] = {}
+    by_key: dict[str, Proposed] = {}
     for request in requests:
         for line in _lines(request.limits, bound):
-            found.setdefault(line, Proposed(line=line, sentence=request.sentence))
-    return tuple(found.values())
+            by_key.setdefault(line, Proposed(line=line, sentence=request.sentence))
+    return tuple(by_key.values())
 
 
 def _lines(wanted: CharterLimits, bound: CharterLimits) -> list[str]:
     """Return the missing limits as lines of front matter."""
     names = [name for name in wanted.off_limits if name not in bound.off_limits]
-    said = []
+    result = []
     if wanted.max_params is not None and bound.max_params is None:
-        said.append(f"max_params: {wanted.max_params}")
+        result.append(f"max_params: {wanted.max_params}")
     if wanted.max_memory_gb is not None and bound.max_memory_gb is None:
-        said.append(f"max_memory_gb: {wanted.max_memory_gb:.6g}")
-    return said + ([f"off_limits: [{', '.join((*bound.off_limits, *names))}]"] if names else [])
+        result.append(f"max_memory_gb: {wanted.max_memory_gb:.6g}")
+    return result + ([f"off_limits: [{', '.join((*bound.off_limits, *names))}]"] if names else [])
 
 
 def _misplaced(line: KeyLine) -> CharterLimits:

@@ -62,10 +62,10 @@ class Config:
     @property
     def settings(self) -> Settings:
         """The values of all files."""
-        found = NOTHING
+        merged = NOTHING
         for file in self.files:
-            found = settings.overlaid(found, file.settings)
-        return found
+            merged = settings.overlaid(merged, file.settings)
+        return merged
 
     def source(self, key: str) -> ConfigFile | None:
         """Return the file that the value of a key comes from, or None if no file sets it."""
@@ -101,9 +101,11 @@ class Config:
             yield
         except UsageError as error:
             words = str(error)
-            found = settings.values(self.settings)
+            values = settings.values(self.settings)
             named = [
-                key for key in NAMED if key in found and re.search(rf"(?<!\w){re.escape(str(found[key]))}(?!\w)", words)
+                key
+                for key in NAMED
+                if key in values and re.search(rf"(?<!\w){re.escape(str(values[key]))}(?!\w)", words)
             ]
             sources = self.sources_text(named)
             if not sources or sources in words:
@@ -127,9 +129,9 @@ def state_file() -> Path | None:
     return _in_home("XDG_STATE_HOME", ".local/state", "app.json")
 
 
-def without_overridden(found: Settings, environment: Mapping[str, str]) -> Settings:
+def without_overridden(given: Settings, environment: Mapping[str, str]) -> Settings:
     """Return the settings without those that an environment variable overrides."""
-    return settings.without(found, [key for key, name in ENVIRONMENT.items() if environment.get(name, "").strip()])
+    return settings.without(given, [key for key, name in ENVIRONMENT.items() if environment.get(name, "").strip()])
 
 
 def _in_home(variable: str, default: str, name: str) -> Path | None:

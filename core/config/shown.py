@@ -31,13 +31,13 @@ class Line:
 
 def lines(config: Config, environment: Mapping[str, str]) -> Iterator[Line]:
     """Yield all keys with the values that the next start uses if no option is given."""
-    found = settings.values(config.settings)
+    values = settings.values(config.settings)
     for key in settings.KEYS:
         variable, file = ENVIRONMENT.get(key, ""), config.source(key)
         if environment.get(variable, "").strip():
             yield Line(key, settings.shown(key, environment[variable]), variable)
         elif file is not None:
-            yield Line(key, settings.shown(key, found[key]), file.name, file)
+            yield Line(key, settings.shown(key, values[key]), file.name, file)
         else:
             yield Line(key, DEFAULTS[key], "default")
 
@@ -58,9 +58,9 @@ def file_words(config: Config, file: ConfigFile) -> str:
 
 def as_text(config: Config, environment: Mapping[str, str]) -> str:
     """Return the files and a table of all values."""
-    found = list(lines(config, environment))
-    widths = [max(len(line.key) for line in found), max(len(line.value) for line in found)]
-    table = [f"{line.key:<{widths[0]}}  {line.value:<{widths[1]}}  {line.source}".rstrip() for line in found]
+    rows = list(lines(config, environment))
+    widths = [max(len(line.key) for line in rows), max(len(line.value) for line in rows)]
+    table = [f"{line.key:<{widths[0]}}  {line.value:<{widths[1]}}  {line.source}".rstrip() for line in rows]
     heads = [f"{file.name}: {_state(file)}" for file in config.files]
     problem = ["", config.problem] if config.problem else []
     return "\n".join([*heads, "", *table, *problem])

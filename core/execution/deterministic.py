@@ -81,15 +81,15 @@ class DeterministicExecutor:
             await asyncio.wait_for(self._aborted.wait(), self._seconds)
         if self._aborted.is_set():
             return Result(job=job.id, outcome=Outcome.INTERRUPTED, reason="told to end")
-        found = self._answer(_source(job), job.seed)
-        if isinstance(found, Ending):
-            outcome = Outcome(found.outcome)
-            crash = found.crash if outcome is Outcome.CRASH else None
-            return Result(job=job.id, outcome=outcome, crash=crash, reason=found.reason)
+        answer = self._answer(_source(job), job.seed)
+        if isinstance(answer, Ending):
+            outcome = Outcome(answer.outcome)
+            crash = answer.crash if outcome is Outcome.CRASH else None
+            return Result(job=job.id, outcome=outcome, crash=crash, reason=answer.reason)
         return Result(
-            job=job.id, outcome=Outcome.SCORED, val_bpb=found, params=PARAMS, steps=STEPS, tokens=TOKENS,
+            job=job.id, outcome=Outcome.SCORED, val_bpb=answer, params=PARAMS, steps=STEPS, tokens=TOKENS,
             charged_s=job.budget_s, cpu_s=job.budget_s, wall_s=self._seconds, total_wall_s=self._seconds,
-            peak_memory=MEMORY, final_loss=found,
+            peak_memory=MEMORY, final_loss=answer,
         )  # fmt: skip
 
     def _progress(self, job: Job) -> Progress:

@@ -48,8 +48,8 @@ GPU_GONE = (
 class _HarnessEnded(ExecutorFailed):
     """The harness process has ended. `code` is its exit code, or minus the number of the signal that ended it."""
 
-    def __init__(self, words: str, code: int | None) -> None:
-        super().__init__(words)
+    def __init__(self, text: str, code: int | None) -> None:
+        super().__init__(text)
         self.code = code
 
 

@@ -78,8 +78,10 @@ def _ray(argument: str, site: Site) -> Maker:
     def make(slot: Slot) -> Executor:
         if not shared:
             connect = partial(ray_cluster.connect, site.address, site.slots, slot.device)
-            found = share(slot.harness, slot.run, slot.device, compiles=slot.compiles, cluster=connect, kind=slot.kind)
-            shared.append(found)
+            executor = share(
+                slot.harness, slot.run, slot.device, compiles=slot.compiles, cluster=connect, kind=slot.kind
+            )
+            shared.append(executor)
         return RayExecutor(shared[0])
 
     return make
@@ -95,12 +97,12 @@ ENTRIES: tuple[Entry[Callable[[str, Site], Maker]], ...] = (
 
 def check(spec: str, site: Site = HERE) -> Maker:
     """Return a function that creates the executor of that name. Raises UserError if there is none, or if it cannot be used."""
-    found = registry.find(spec, ENTRIES)
-    if found is None:
+    entry = registry.find(spec, ENTRIES)
+    if entry is None:
         raise UsageError(
             f"There is no executor {spec!r}. Nothing was started. These are known:{registry.table(ENTRIES)}"
         )
-    factory, argument = found
+    factory, argument = entry
     return factory(argument, site)
 
 

@@ -53,31 +53,33 @@ def export(
     if out is not None:
         exports.make_empty(out)
     with words_on_stderr(on=as_json):
-        [found] = Exporter(project, folder, state, beside, say).export([version.find(state, experiment)])
-        place = found.folder
+        [exported] = Exporter(project, folder, state, beside, say).export([version.find(state, experiment)])
+        place = exported.folder
         if out is not None:
             exports.copy(place, out)
             place = out
-        _say_exported(found, place, state)
+        _say_exported(exported, place, state)
     if as_json:
-        unprotected = tuple(found.unprotected)
+        unprotected = tuple(exported.unprotected)
         say_json(
-            exports.Export(folder=shown_path(place), fresh=found.fresh, unprotected=unprotected, facts=found.facts)
+            exports.Export(
+                folder=shown_path(place), fresh=exported.fresh, unprotected=unprotected, facts=exported.facts
+            )
         )
 
 
-def _say_exported(found: Exported, place: Path, state: State) -> None:
+def _say_exported(exported: Exported, place: Path, state: State) -> None:
     from core.export import samples
     from core.export.folder import LOADER
     from core.export.training import comparison
     from core.text import capital
     from nanochat.contract.shell import quoted
 
-    facts, where = found.facts, shown_path(place)
-    if not found.fresh:
+    facts, where = exported.facts, shown_path(place)
+    if not exported.fresh:
         say(f"{capital(facts.version)} of run {state.name} was exported before. Nothing was trained.")
-    if found.unprotected:
-        say(f"Unprotected: {', '.join(found.unprotected)}.")
+    if exported.unprotected:
+        say(f"Unprotected: {', '.join(exported.unprotected)}.")
     say(comparison(facts, state))
     if facts.change_words:
         say(f"{capital(facts.change_words)}.")
@@ -112,5 +114,5 @@ def sample(
     say(samples.as_json(found) if as_json else samples.as_text(found, width, sys.stdout.isatty()))
 
 
-def _tell_error(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+def _tell_error(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -44,11 +44,11 @@ def default_prompt(dataset: str) -> str:
     return PROMPTS.get(dataset, PROMPT)
 
 
-def as_json(found: Samples) -> str:
-    return msgspec.json.encode(found).decode()
+def as_json(samples: Samples) -> str:
+    return msgspec.json.encode(samples).decode()
 
 
-def as_text(found: Samples, width: int, styled: bool) -> str:
+def as_text(samples: Samples, width: int, styled: bool) -> str:
     """Return the texts, beside each other where `width` characters are enough, else one below the other.
 
     `styled`: with escape sequences for a terminal.
@@ -57,27 +57,27 @@ def as_text(found: Samples, width: int, styled: bool) -> str:
         width=width, file=io.StringIO(), force_terminal=styled, color_system="standard" if styled else None,
         highlight=False, markup=False, emoji=False, legacy_windows=False,
     )  # fmt: skip
-    both = [found.start] + ([found.best] if found.best is not None else [])
+    both = [samples.start] + ([samples.best] if samples.best is not None else [])
     if len(both) > 1 and width >= SIDE_BY_SIDE:
         table = Table.grid(padding=(0, 4, 0, 0), expand=True)
         for _ in both:
             table.add_column(ratio=1, overflow="fold")
         table.add_row(*(_title(one) for one in both))
-        table.add_row(*(_body(found.prompt, one) for one in both))
+        table.add_row(*(_body(samples.prompt, one) for one in both))
         console.print(table)
     else:
         for number, one in enumerate(both):
             if number:
                 console.print()
             console.print(_title(one))
-            console.print(_body(found.prompt, one))
+            console.print(_body(samples.prompt, one))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip().split("\n"))
 
 
-def _title(one: Sample) -> Text:
-    return Text(f"{capital(one.version)}, val_bpb {one.val_bpb:.4f}", style="bold")
+def _title(sample: Sample) -> Text:
+    return Text(f"{capital(sample.version)}, val_bpb {sample.val_bpb:.4f}", style="bold")
 
 
-def _body(prompt: str, one: Sample) -> Text:
-    return Text(sanitize_text(prompt), style="dim").append(sanitize_text(one.text), style="not dim")
+def _body(prompt: str, sample: Sample) -> Text:
+    return Text(sanitize_text(prompt), style="dim").append(sanitize_text(sample.text), style="not dim")

@@ -79,15 +79,17 @@ def _announce(exporter: Exporter, both: list[Version], say: Callable[[str], None
         say(f"{what} exported first, which takes about {phrases.duration(seconds)}. Later samples take seconds.")
 
 
-def _request(exporter: Exporter, folder: Path, one: Exported) -> Sampling:
-    return sampling(folder, exporter.config, one.folder, one.facts)
+def _request(exporter: Exporter, folder: Path, exported: Exported) -> Sampling:
+    return sampling(folder, exporter.config, exported.folder, exported.facts)
 
 
-def _sample(which: Version, one: Exported, found: Sampled) -> Sample:
-    if found.reason:
+def _sample(which: Version, exported: Exported, sampled: Sampled) -> Sample:
+    if sampled.reason:
         raise UsageError(
-            f"{capital(which.words)} of run {one.facts.run} cannot write: "
-            f"{phrases.one_line(found.reason, 400).rstrip('.')}. Its export in {one.folder} is kept."
+            f"{capital(which.words)} of run {exported.facts.run} cannot write: "
+            f"{phrases.one_line(sampled.reason, 400).rstrip('.')}. Its export in {exported.folder} is kept."
         )
-    facts = one.facts
-    return Sample(version=which.words, commit=facts.commit, val_bpb=facts.val_bpb, text=found.text, tokens=found.tokens)
+    facts = exported.facts
+    return Sample(
+        version=which.words, commit=facts.commit, val_bpb=facts.val_bpb, text=sampled.text, tokens=sampled.tokens
+    )

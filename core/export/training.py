@@ -99,8 +99,8 @@ class Exporter:
             self._check()
             with self._locked():
                 fresh = self._export([version for version in versions if self.existing(version) is None])
-        found = (fresh.get(version.name) or self.existing(version) for version in versions)
-        return [one for one in found if one is not None]
+        exported = (fresh.get(version.name) or self.existing(version) for version in versions)
+        return [one for one in exported if one is not None]
 
     def _check(self) -> None:
         """Raise UsageError if this run cannot be exported now. Writes nothing."""
@@ -140,13 +140,13 @@ class Exporter:
         try:
             results, failure = asyncio.run(self._train_all(versions, drafts))
             done = [version for version in versions if version.name in results]
-            found = self._check_loading([(version, drafts[version.name], results[version.name]) for version in done])
-            for name, one in found.items():
+            loaded = self._check_loading([(version, drafts[version.name], results[version.name]) for version in done])
+            for name, one in loaded.items():
                 exports.fill(drafts[name], one.facts, self._folder / layout.DATA)
                 exports.move(drafts[name], one.folder)
             if failure is not None:
                 raise failure
-            return found
+            return loaded
         finally:
             for draft in drafts.values():
                 shutil.rmtree(draft, ignore_errors=True)
@@ -213,16 +213,16 @@ class Exporter:
         """Load weights into untrained models, and compare their answers with those of the trained ones. Raises ExportFailed."""
         facts = [self._facts(version, out, result) for version, out, result in trained]
         asked = [sampling(self._folder, self.config, out, one) for (_, out, _), one in zip(trained, facts, strict=True)]
-        found: dict[str, Exported] = {}
+        loaded: dict[str, Exported] = {}
         answers = writing.write(self._folder, self.config, asked) if asked else []
         for (version, _, result), one, answer in zip(trained, facts, answers, strict=True):
             if answer.reason:
                 raise self._failed(version, answer.reason)
             target = self._folder / EXPORT / version.name
-            found[version.name] = Exported(
+            loaded[version.name] = Exported(
                 target, replace(one, batches=answer.steps), fresh=True, unprotected=result.unprotected
             )
-        return found
+        return loaded
 
     def _facts(self, version: Version, out: Path, result: Result) -> Facts:
         config, size = self.config, (out / exports.WEIGHTS).stat().st_size
@@ -261,12 +261,12 @@ def gains(state: State, commit: str) -> Gains:
         one = next((e for e in state.experiments.values() if e.commit == commit), None)
         score = scale.of(one) if one is not None else None
         return {"change": score - start} if score is not None and start is not None else {}
-    found = Gains()
+    result = Gains()
     if (so_far := gain.so_far(state, sigma)) is not None:
-        found["change"], found["change_error"] = so_far.change, so_far.error
+        result["change"], result["change_error"] = so_far.change, so_far.error
     if (check := final_check.outcome(state, sigma)) is not None:
-        found["confirmed_change"], found["confirmed_error"] = check.change, check.error
-    return found
+        result["confirmed_change"], result["confirmed_error"] = check.change, check.error
+    return result
 
 
 def sampling(folder: Path, config: RunConfig, export: Path, facts: Facts) -> Sampling:

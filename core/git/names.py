@@ -155,17 +155,17 @@ class RunNames:
             NameTaken: The refs of this name belong to another run.
             RepositoryError: The branch is checked out, or the run did not make some of the commits.
         """
-        recorded, found = self._owners.get(run), self._refs.commits(run)
+        recorded, refs = self._owners.get(run), self._refs.commits(run)
         if recorded is not None and self._of_another(recorded, owner, folder):
             raise NameTaken(f"In git the name {run} belongs to another run, whose folder is {recorded.folder}.")
-        if recorded is None and (strange := [name for name, commit in found.items() if commit not in known]):
+        if recorded is None and (strange := [name for name, commit in refs.items() if commit not in known]):
             raise RepositoryError(f"This run did not make the commit of {strange[0]}.")
         branch = self._refs.branch(run)
-        if why := self._why_fixed(Owner(owner, branch, str(folder)), found):
+        if why := self._why_fixed(Owner(owner, branch, str(folder)), refs):
             raise RepositoryError(f"{why[0].upper()}{why[1:]}.")
         saved = self._store.listing(f"{SAVED}/{run}", f"{SAVED}/{branch.removeprefix('refs/')}")
-        found |= {name: commit for name, commit in saved.items() if commit in known}
-        return found if recorded is None else found | self._store.listing(owner_ref(run))
+        refs |= {name: commit for name, commit in saved.items() if commit in known}
+        return refs if recorded is None else refs | self._store.listing(owner_ref(run))
 
     def _of_another(self, recorded: Owner, owner: str, folder: Path) -> bool:
         """Return whether a name belongs to another run than that in `folder`, whose logs may have been moved."""

@@ -122,13 +122,13 @@ class Git:
         If no identity is configured, they name AutoResearch. Git's guess from the name of the machine is not used.
         """
         settings = ("user.useConfigOnly=true",) if not os.environ.get("EMAIL") else ()
-        found = dict(SIGNATURE)
+        identity = dict(SIGNATURE)
         for role in ("AUTHOR", "COMMITTER"):
             status, out, _ = self._attempt_once(("var", f"GIT_{role}_IDENT"), b"", None, settings, signature={})
             parts = re.fullmatch(r"(.+) <(.*)> \d+ [+-]\d+\n", os.fsdecode(out))
             if status == 0 and parts is not None:
-                found |= {f"GIT_{role}_NAME": parts[1], f"GIT_{role}_EMAIL": parts[2]}
-        return found
+                identity |= {f"GIT_{role}_NAME": parts[1], f"GIT_{role}_EMAIL": parts[2]}
+        return identity
 
     # -- objects --------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class KeptChange:
 def outstanding(state: State) -> tuple[KeptChange, ...]:
     """Return the kept changes that are still to be taken out once, the oldest first."""
     done = {e.notes.without for e in state.experiments.values()}
-    return tuple(one for one in _candidates(state) if one.key not in done)
+    return tuple(change for change in _candidates(state) if change.key not in done)
 
 
 def _candidates(state: State) -> Iterator[KeptChange]:

@@ -76,8 +76,8 @@ def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iter
 
 def _nodes(state: State, check: Check, seed: int, measured: list[str]) -> tuple[str, ...]:
     """Return the nodes on which a score on a seed would form a pair with that of the commit that has one, if any."""
-    found = [check.conditions.get(commit, {}).get(seed) for commit in measured]
-    return pairing.nodes_in_groups(state, [one.node for one in found if one is not None])
+    conditions = [check.conditions.get(commit, {}).get(seed) for commit in measured]
+    return pairing.nodes_in_groups(state, [condition.node for condition in conditions if condition is not None])
 
 
 def _comparable(state: State, check: Check, seed: int) -> bool:
@@ -103,7 +103,7 @@ def outcome(state: State, sigma: float, role: Role = Role.FINAL, until_t: float 
     start, best = (check.scores.get(commit, {}) for commit in (state.start_commit.commit, state.incumbent))
     shared = [seed for seed in start if seed in best and _comparable(state, check, seed)]
     times = {
-        seed: max(found[seed].t for found in check.conditions.values() if seed in found)
+        seed: max(by_seed[seed].t for by_seed in check.conditions.values() if seed in by_seed)
         for seed in shared
         if math.isfinite(until_t)
     }

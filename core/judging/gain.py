@@ -101,10 +101,10 @@ class Scale:
         if commit in self._known:
             return self._known[commit]
         chain = [commit]  # the commit, and the ancestors whose place it needs and that is not known yet
-        while (one := self._kept.get(chain[-1])) is not None and one.parent not in chain:
-            if chain[-1] in self._known or self._is_nearest_to_start(one):
+        while (experiment := self._kept.get(chain[-1])) is not None and experiment.parent not in chain:
+            if chain[-1] in self._known or self._is_nearest_to_start(experiment):
                 break
-            chain.append(one.parent)
+            chain.append(experiment.parent)
         for each in reversed(chain):
             if each not in self._known:
                 self._known[each] = self._placed(each)
@@ -122,24 +122,24 @@ class Scale:
 
     def _placed(self, commit: str) -> Place | None:
         """Return where a commit lies, if the place of its parent is known."""
-        found: list[Place] = []
+        places: list[Place] = []
         experiment = self._kept.get(commit)
         parent = self._known.get(experiment.parent) if experiment is not None else None
         if experiment is not None and parent is not None:
             change, count = _change(self._state, experiment)
             if change is not None:
-                found.append(Place(parent.score + change, parent.variance + 2 / max(1, count), 0))
+                places.append(Place(parent.score + change, parent.variance + 2 / max(1, count), 0))
         start = self._known.get(self._start)
-        if start is not None and len(pairs := _pairs(self._state, self._start, commit)) >= (2 if found else 1):
-            found.insert(0, Place(start.score + _mean(pairs), 2 / len(pairs), len(pairs)))  # first: it wins a tie
+        if start is not None and len(pairs := _pairs(self._state, self._start, commit)) >= (2 if places else 1):
+            places.insert(0, Place(start.score + _mean(pairs), 2 / len(pairs), len(pairs)))  # first: it wins a tie
         mean = self._state.mean(commit)
         unpaired = Place(mean, 2.0, 0) if mean is not None else None
-        return min(found, key=lambda one: one.variance, default=unpaired)
+        return min(places, key=lambda place: place.variance, default=unpaired)
 
     def score(self, commit: str) -> float | None:
         """Return val_bpb of the start or of a kept commit; None without a score."""
-        found = self.place(commit)
-        return found.score if found is not None else None
+        place = self.place(commit)
+        return place.score if place is not None else None
 
     def of(self, experiment: Experiment) -> float | None:
         """Return val_bpb of an experiment; None without a score of its own.
@@ -197,12 +197,12 @@ class Scale:
         """Return the variance of the scores of the start that the places of an experiment and of its parent share. It is not in their
         difference. 0 if one of the two is not compared with the start.
         """
-        one, other = self.place(experiment.parent), self.place(experiment.kept_as)
-        if one is None or other is None or not one.pairs or not other.pairs or experiment.parent == self._start:
+        parent, own = self.place(experiment.parent), self.place(experiment.kept_as)
+        if parent is None or own is None or not parent.pairs or not own.pairs or experiment.parent == self._start:
             return 0.0
         seeds = pairing.differences(self._state, self._start, experiment.parent).keys()
         shared = seeds & pairing.differences(self._state, self._start, experiment.kept_as).keys()
-        return 2 * len(shared) / (one.pairs * other.pairs)
+        return 2 * len(shared) / (parent.pairs * own.pairs)
 
     def contrast(self, first: Experiment | None, second: Experiment | None, sigma: float) -> Contrast | None:
         """Return the second experiment against the first. None without pairs that lead from one to the other.
@@ -216,25 +216,29 @@ class Scale:
             second: Another one.
             sigma: Noise of one score, in bpb.
         """
-        one, other = (found.commit if found is not None else self._start for found in (first, second))
-        if one == other:
+        first_commit, second_commit = (
+            experiment.commit if experiment is not None else self._start for experiment in (first, second)
+        )
+        if first_commit == second_commit:
             return Contrast(0.0, 0.0, 0)
-        if second is not None and second.parent == one:
+        if second is not None and second.parent == first_commit:
             return self._step(second, sigma)
-        if first is not None and first.parent == other:
+        if first is not None and first.parent == second_commit:
             step = self._step(first, sigma)
             return step._replace(change=-step.change) if step is not None else None
-        found: list[tuple[float, float, int]] = []  # a difference, its variance in squares of the noise, and its pairs
-        if first is not None and second is not None and (pairs := _pairs(self._state, one, other)):
-            found.append((_mean(pairs), 2 / len(pairs), len(pairs)))
+        estimates: list[
+            tuple[float, float, int]
+        ] = []  # a difference, its variance in squares of the noise, and its pairs
+        if first is not None and second is not None and (pairs := _pairs(self._state, first_commit, second_commit)):
+            estimates.append((_mean(pairs), 2 / len(pairs), len(pairs)))
         here, there = self._paired(first), self._paired(second)
         if here is not None and there is not None:
             shared = 2 * self._shared(first, second)  # variance of what both have in common
             seeds = here.pairs + there.pairs if first is None or second is None else 0
-            found.append((there.score - here.score, here.variance + there.variance - shared, seeds))
-        if not found:
+            estimates.append((there.score - here.score, here.variance + there.variance - shared, seeds))
+        if not estimates:
             return None
-        change, variance, seeds = min(found, key=lambda each: each[1])
+        change, variance, seeds = min(estimates, key=lambda each: each[1])
         return Contrast(change, sigma * math.sqrt(variance), seeds)
 
     def _step(self, experiment: Experiment, sigma: float) -> Contrast | None:
@@ -289,11 +293,15 @@ def affected_numbers(state: State, measured: Collection[str]) -> set[int]:
     start = state.start_commit.commit if state.start_commit else ""
     moved = {start} & set(measured)
     for number in state.kept:
-        one = state.experiments[number]
-        if one.parent in moved or not {one.latest.commit, one.kept_as}.isdisjoint(measured):
-            moved |= {one.latest.commit, one.kept_as}
+        experiment = state.experiments[number]
+        if experiment.parent in moved or not {experiment.latest.commit, experiment.kept_as}.isdisjoint(measured):
+            moved |= {experiment.latest.commit, experiment.kept_as}
     moved |= set(measured)
-    return {number for number, one in state.experiments.items() if one.commit in moved or one.parent in moved}
+    return {
+        number
+        for number, experiment in state.experiments.items()
+        if experiment.commit in moved or experiment.parent in moved
+    }
 
 
 def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
@@ -311,9 +319,9 @@ def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
     return (_mean(pairs), len(pairs)) if pairs else (None, 0)
 
 
-def _pairs(state: State, one: str, other: str) -> list[float]:
+def _pairs(state: State, first: str, second: str) -> list[float]:
     """Return the differences of two commits on their common seeds; only of comparable scores, if there are any."""
-    return list(pairing.differences(state, one, other).values())
+    return list(pairing.differences(state, first, second).values())
 
 
 def _mean(values: list[float]) -> float:

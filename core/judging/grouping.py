@@ -57,8 +57,8 @@ def compared(state: State, node: str, others: Collection[str], sigma: float) -> 
         others: The nodes of a group. Their mean counts where several have a score.
         sigma: The noise of one score, in bpb.
     """
-    found = list(_differences(state, node, others))
-    return Comparison(sum(found) / len(found), len(found), sigma) if found else None
+    differences = list(_differences(state, node, others))
+    return Comparison(sum(differences) / len(differences), len(differences), sigma) if differences else None
 
 
 def _differences(state: State, node: str, others: Collection[str]) -> Iterator[float]:
@@ -96,15 +96,15 @@ class Common(NamedTuple):
 
 def to_compare(state: State) -> Common | None:
     """Return where the incumbent is trained again to compare a node with its group; None if that was done often enough."""
-    found: list[tuple[int, Common]] = []
+    candidates: list[tuple[int, Common]] = []
     best = state.on_nodes.get(state.incumbent, {})
     for node in state.nodes:
         others = [other for other in pairing.nodes_in_groups(state, [node]) if other != node]
         done = sum(len(nodes[node].scores.keys() & _seeds(nodes, others)) for nodes in _versions(state, node))
         lacking = _seeds(best, others) - _seeds(best, [node])
         if done < ENOUGH and lacking and node not in state.gone:
-            found.append((done, Common(min(lacking), node)))
-    return min(found, key=lambda one: one[0])[1] if found else None
+            candidates.append((done, Common(min(lacking), node)))
+    return min(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
 
 
 def _seeds(nodes: dict[str, Scored], names: Collection[str]) -> set[int]:
@@ -138,16 +138,18 @@ def regrouped(state: State, sigma: float) -> tuple[Grouped, ...]:
 def _change(state: State, node: str, groups: dict[str, list[str]], sigma: float) -> Grouped:
     """Return the group of a node, with the comparison that decides it. Without such a one, `other` is empty."""
     compare = {first: compared(state, node, members, sigma) for first, members in groups.items()}
-    found = {first: one for first, one in compare.items() if one is not None}
+    comparisons = {first: comparison for first, comparison in compare.items() if comparison is not None}
     own = state.groups.get(node, node)
-    if own in found and found[own].within(LEAVE):
-        return _event(node, own, own, found[own])
-    if near := [first for first, one in found.items() if one.within(JOIN)]:
-        closest = min(near, key=lambda first: abs(found[first].difference))
-        return _event(node, closest, closest, found[closest])
-    far = next((first for first, one in found.items() if not one.within(LEAVE)), None)
-    return _event(node, node, far, found[far]) if far is not None else Grouped(node=node, group=node)
+    if own in comparisons and comparisons[own].within(LEAVE):
+        return _event(node, own, own, comparisons[own])
+    if near := [first for first, comparison in comparisons.items() if comparison.within(JOIN)]:
+        closest = min(near, key=lambda first: abs(comparisons[first].difference))
+        return _event(node, closest, closest, comparisons[closest])
+    far = next((first for first, comparison in comparisons.items() if not comparison.within(LEAVE)), None)
+    return _event(node, node, far, comparisons[far]) if far is not None else Grouped(node=node, group=node)
 
 
-def _event(node: str, group: str, other: str, found: Comparison) -> Grouped:
-    return Grouped(node=node, group=group, other=other, difference=found.difference, trainings=found.trainings)
+def _event(node: str, group: str, other: str, comparison: Comparison) -> Grouped:
+    return Grouped(
+        node=node, group=group, other=other, difference=comparison.difference, trainings=comparison.trainings
+    )

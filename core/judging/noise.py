@@ -142,7 +142,7 @@ def _qn(values: Sequence[float]) -> float:
     """Return the scale estimate Qn of at least two values, with the correction for small samples (Croux and Rousseeuw, 1992)."""
     n = len(values)
     half = n // 2 + 1
-    distances = sorted(abs(one - other) for one, other in combinations(values, 2))
+    distances = sorted(abs(first - second) for first, second in combinations(values, 2))
     correction = n / (n + 1.4) if n % 2 else n / (n + 3.8)
     return 2.2219 * correction * distances[half * (half - 1) // 2 - 1]
 

@@ -21,7 +21,7 @@ class Pair(NamedTuple):
     @property
     def turn(self) -> int:
         """When the later one was measured, in jobs of the run that had ended."""
-        return max(found.turn if found is not None else 0 for found in (self.here, self.there))
+        return max(conditions.turn if conditions is not None else 0 for conditions in (self.here, self.there))
 
 
 def group(state: State, node: str) -> str:
@@ -34,12 +34,12 @@ def has_several_groups(state: State) -> bool:
     return len({group(state, node) for node in state.nodes}) > 1
 
 
-def comparable(state: State, one: Conditions | None, other: Conditions | None) -> bool:
+def comparable(state: State, first: Conditions | None, second: Conditions | None) -> bool:
     """Return whether two scores on one seed can form a pair. A score whose conditions are not known can."""
-    if one is None or other is None or state.config is None:
+    if first is None or second is None or state.config is None:
         return True
-    same = one.node == other.node or group(state, one.node) == group(state, other.node)
-    return same and policy.comparable(one, other, state.config.device)
+    same = first.node == second.node or group(state, first.node) == group(state, second.node)
+    return same and policy.comparable(first, second, state.config.device)
 
 
 def by_group(state: State, commit: str) -> Mapping[str, Scored]:
@@ -47,64 +47,64 @@ def by_group(state: State, commit: str) -> Mapping[str, Scored]:
     nodes = state.on_nodes.get(commit)
     if nodes is None:
         return {"": Scored(state.scores.get(commit, {}), state.conditions.get(commit, {}))}
-    found: dict[str, Scored] = {}
+    groups: dict[str, Scored] = {}
     for node, scored in nodes.items():
         name = group(state, node)
-        found[name] = _latest(found[name], scored) if name in found else scored
-    return found
+        groups[name] = _latest(groups[name], scored) if name in groups else scored
+    return groups
 
 
-def _latest(one: Scored, other: Scored) -> Scored:
+def _latest(first: Scored, second: Scored) -> Scored:
     """Return the scores of both, the later one on each seed."""
-    both = Scored(dict(one.scores), dict(one.conditions))
-    for seed, value in other.scores.items():
-        if seed not in both.scores or both.conditions[seed].turn < other.conditions[seed].turn:
-            both.scores[seed], both.conditions[seed] = value, other.conditions[seed]
+    both = Scored(dict(first.scores), dict(first.conditions))
+    for seed, value in second.scores.items():
+        if seed not in both.scores or both.conditions[seed].turn < second.conditions[seed].turn:
+            both.scores[seed], both.conditions[seed] = value, second.conditions[seed]
     return both
 
 
-def pairs(state: State, one: str, other: str) -> dict[int, Pair]:
+def pairs(state: State, first: str, second: str) -> dict[int, Pair]:
     """Return the pairs of two commits, as seed -> pair. All are of one group of nodes, but they may lie far apart in time.
 
     Where several groups have a pair on a seed, a comparable one counts, and of those the latest.
     """
-    found: dict[int, Pair] = {}
-    theirs = by_group(state, other)
-    for name, ours in by_group(state, one).items():
+    by_seed: dict[int, Pair] = {}
+    theirs = by_group(state, second)
+    for name, ours in by_group(state, first).items():
         if (those := theirs.get(name)) is None:
             continue
         for seed, value in ours.scores.items():
             if seed in those.scores:
                 pair = Pair(value, those.scores[seed], ours.conditions.get(seed), those.conditions.get(seed))
-                if seed not in found or _rank(state, pair) > _rank(state, found[seed]):
-                    found[seed] = pair
-    return found
+                if seed not in by_seed or _rank(state, pair) > _rank(state, by_seed[seed]):
+                    by_seed[seed] = pair
+    return by_seed
 
 
 def _rank(state: State, pair: Pair) -> tuple[bool, int]:
     return comparable(state, pair.here, pair.there), pair.turn
 
 
-def paired_scores(state: State, one: str, other: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
+def paired_scores(state: State, first: str, second: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
     """Return the scores of two commits as seed -> val_bpb, such that those on a common seed form a pair.
 
     Where no group of nodes has both scores on a seed, that of the other commit is left out.
     """
-    ours, theirs = state.scores.get(one, {}), state.scores.get(other, {})
+    ours, theirs = state.scores.get(first, {}), state.scores.get(second, {})
     if not state.on_nodes:
         return ours, theirs
-    found = pairs(state, one, other)
-    paired = ({seed: pair.one for seed, pair in found.items()}, {seed: pair.other for seed, pair in found.items()})
+    by_seed = pairs(state, first, second)
+    paired = ({seed: pair.one for seed, pair in by_seed.items()}, {seed: pair.other for seed, pair in by_seed.items()})
     return {**ours, **paired[0]}, {seed: v for seed, v in theirs.items() if seed not in ours} | paired[1]
 
 
-def differences(state: State, one: str, other: str) -> dict[int, float]:
+def differences(state: State, first: str, second: str) -> dict[int, float]:
     """Return the differences of two commits by seed: the other one's score minus that of the first, in bpb.
 
     Pairs that lie far apart in time count only if there are no others.
     """
-    found = pairs(state, one, other)
-    near = {seed: pair for seed, pair in found.items() if comparable(state, pair.here, pair.there)} or found
+    by_seed = pairs(state, first, second)
+    near = {seed: pair for seed, pair in by_seed.items() if comparable(state, pair.here, pair.there)} or by_seed
     return {seed: pair.other - pair.one for seed, pair in near.items()}
 
 

@@ -121,33 +121,33 @@ def decide(
     _check("sigma", [sigma])
     _check("val_bpb", [*candidate.values(), *incumbent.values(), *([] if best_confirmed is None else [best_confirmed])])
     seeds = order(incumbent, run_seed)
-    wanted = next((s for s in seeds if s not in candidate or s not in incumbent), None)
-    if wanted is not None and wanted in candidate:
-        return Decision("measure", "the best lacks a score on this seed", seed=wanted, who="incumbent")
+    missing = next((s for s in seeds if s not in candidate or s not in incumbent), None)
+    if missing is not None and missing in candidate:
+        return Decision("measure", "the best lacks a score on this seed", seed=missing, who="incumbent")
     shared = [s for s in seeds if s in candidate and s in incumbent]
     if not shared:
-        return Decision("measure", "it has no score yet", seed=wanted)
+        return Decision("measure", "it has no score yet", seed=missing)
 
     n = len(shared)
     gain = sum(TARGET.improvement(incumbent[s], candidate[s]) for s in shared) / n
-    found = _Pairs(gain, sigma * math.sqrt(2 / n), n)
-    enough = KEEP.get(n, KEEP[MAX_PAIRS]) * found.error
-    if n in KEEP and found.z >= KEEP[n]:
-        return found.end("keep", "a real improvement", enough, noise=False)
-    less, least_z, pairs, words = _simplification(nodes_delta, nodes, ablation=ablation)
-    if found.z >= least_z and less:
+    paired = _Pairs(gain, sigma * math.sqrt(2 / n), n)
+    enough = KEEP.get(n, KEEP[MAX_PAIRS]) * paired.error
+    if n in KEEP and paired.z >= KEEP[n]:
+        return paired.end("keep", "a real improvement", enough, noise=False)
+    less, least_z, pairs, phrase = _simplification(nodes_delta, nodes, ablation=ablation)
+    if paired.z >= least_z and less:
         if n < pairs:
-            return found.further(words if ablation else "inconclusive so far, with less code", wanted)
+            return paired.further(phrase if ablation else "inconclusive so far, with less code", missing)
         level = sum(candidate.values()) / len(candidate)
         if best_confirmed is None or level <= best_confirmed + DRIFT * sigma:
-            return found.end("simplify", words, enough, noise=True)
-    if n < MAX_PAIRS and found.z >= FUTILE[n]:
-        return found.further("promising", wanted)
-    if found.z < WORSE:
-        return found.end("discard", "worse", -WORSE * found.error, noise=False)
+            return paired.end("simplify", phrase, enough, noise=True)
+    if n < MAX_PAIRS and paired.z >= FUTILE[n]:
+        return paired.further("promising", missing)
+    if paired.z < WORSE:
+        return paired.end("discard", "worse", -WORSE * paired.error, noise=False)
     if n > 1:
-        return found.end("discard", "not confirmed", enough, noise=True)
-    return found.end("discard", "inconclusive", (-WORSE if gain < 0 else FUTILE[1]) * found.error, noise=True)
+        return paired.end("discard", "not confirmed", enough, noise=True)
+    return paired.end("discard", "inconclusive", (-WORSE if gain < 0 else FUTILE[1]) * paired.error, noise=True)
 
 
 def _simplification(nodes_delta: int, nodes: int, *, ablation: bool) -> tuple[bool, float, int, str]:
@@ -172,17 +172,17 @@ class _Pairs(NamedTuple):
     def _over(self) -> str:
         return f"over {self.n} seed{'s' if self.n > 1 else ''}, with a standard error of {self.error:.4f}"
 
-    def end(self, action: Action, words: str, needed: float, *, noise: bool) -> Decision:
+    def end(self, action: Action, phrase: str, needed: float, *, noise: bool) -> Decision:
         """Return a verdict. `needed`: the gain or loss in bpb from which it would have been another. `noise`: within it."""
         change, limit = figures(self.gain, needed)
         clear = f"{limit} {'was needed' if self.gain > 0 else 'counts as worse'}"
         hint = limit_words(self.gain, self.n, limit) if noise else clear
-        reason = f"{words}: {change} {self._over}; {hint}"
+        reason = f"{phrase}: {change} {self._over}; {hint}"
         return Decision(action, reason, self.gain, self.error, self.n, within_noise=noise, needed=needed)
 
-    def further(self, words: str, seed: int | None) -> Decision:
+    def further(self, phrase: str, seed: int | None) -> Decision:
         """Return the decision to measure on another seed."""
-        reason = f"{words}, so it is measured again: {figures(self.gain)[0]} {self._over}"
+        reason = f"{phrase}, so it is measured again: {figures(self.gain)[0]} {self._over}"
         return Decision("measure", reason, self.gain, self.error, self.n, seed=seed)
 
 
@@ -247,7 +247,7 @@ class Conditions(Protocol):
     def speed(self) -> float | None: ...
 
 
-def comparable(one: Conditions, other: Conditions, device: str) -> bool:
+def comparable(first: Conditions, second: Conditions, device: str) -> bool:
     """Return whether two scores can form a pair.
 
     The difference in the machine's speed must be small enough for the gauge to correct. Without a gauge the scores must have
@@ -256,9 +256,9 @@ def comparable(one: Conditions, other: Conditions, device: str) -> bool:
     """
     if device == "cuda":
         return True
-    if not one.speed or not other.speed or min(one.speed, other.speed) <= 0:
-        return abs(one.t - other.t) <= max(NEAR_S, NEAR_JOBS * max(one.wall_s, other.wall_s))
-    return abs(math.log(one.speed / other.speed)) <= CORRECTABLE
+    if not first.speed or not second.speed or min(first.speed, second.speed) <= 0:
+        return abs(first.t - second.t) <= max(NEAR_S, NEAR_JOBS * max(first.wall_s, second.wall_s))
+    return abs(math.log(first.speed / second.speed)) <= CORRECTABLE
 
 
 def disturbed(
@@ -288,8 +288,8 @@ def disturbed(
     slowest = min(result.pace) / max(result.pace) if len(result.pace) > 1 and max(result.pace) > 0 else 1.0
     uneven, one_way = slowest < UNEVEN, _one_way(result.pace)
     if device != "cpu":
-        if words := intruder(result, max(usual, baseline.other_gpu_bytes if baseline else 0)):
-            return words
+        if reason := intruder(result, max(usual, baseline.other_gpu_bytes if baseline else 0)):
+            return reason
         if (share := result.throttled_share - (baseline.throttled_share if baseline else 0.0)) > HELD_DOWN:
             return (
                 f"the GPU's clock was held down (heat or power) for {share:.0%} more of the time than in the baseline"

@@ -76,16 +76,16 @@ def noise(state: State) -> Noise:
         state.config.noise_prior,
         tuple(repeats.values()),
         [
-            (_scores_on_group(state, parent, group), tuple(found.values()))
-            for (parent, group), found in families.items()
+            (_scores_on_group(state, parent, group), tuple(by_commit.values()))
+            for (parent, group), by_commit in families.items()
         ],
     )
 
 
 def _scores_on_group(state: State, commit: str, group: str) -> Mapping[int, float]:
     """Return the scores of a commit on a group of nodes."""
-    found = pairing.by_group(state, commit).get(group)
-    return found.scores if found is not None else {}
+    scored = pairing.by_group(state, commit).get(group)
+    return scored.scores if scored is not None else {}
 
 
 def best_confirmed(state: State) -> float | None:
@@ -105,7 +105,7 @@ def _best_confirmed_by_pairs(state: State, experiment: Experiment, parents: Mapp
     """
     shared = [value for seed, value in parents.items() if seed in state.scores.get(experiment.commit, {})]
     differences = [pairing.differences(state, experiment.parent, commit) for commit in state.commits]
-    levels = [sum(found.values()) / len(found) for found in differences if len(found) > 1]
+    levels = [sum(by_seed.values()) / len(by_seed) for by_seed in differences if len(by_seed) > 1]
     return sum(shared) / len(shared) + (TARGET.best(levels) if levels else 0.0) if shared else None
 
 
@@ -190,11 +190,11 @@ def _remeasurement(state: State, experiment: Experiment) -> Work | None:
     """
     if state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
         return None
-    found = pairing.pairs(state, experiment.commit, experiment.parent)
+    pairs = pairing.pairs(state, experiment.commit, experiment.parent)
     for seed in state.scores.get(experiment.commit, {}):
         if seed not in state.scores.get(experiment.parent, {}):
             continue  # the keep rule says which of the two is measured next
-        pair = found.get(seed)
+        pair = pairs.get(seed)
         if pair is None:
             beside = pairing.nodes(state, experiment.commit, seed)
             return _incumbent_work(state, experiment, seed) if beside else _replicate_work(state, experiment, seed)
@@ -241,15 +241,15 @@ def tried_changes(state: State, parents: Collection[str]) -> dict[str, int]:
         parents: Commits with the same train.py.
     """
     sha = state.charter.sha if state.charter else ""
-    found: dict[str, int] = {}
+    changes: dict[str, int] = {}
     cut_short: Counter[str] = Counter()
     for experiment in state.experiments.values():
         if experiment.parent not in parents:
             continue
         cut_short[experiment.fingerprint] += experiment.launched
         if _counts_as_tried(experiment, sha) or cut_short[experiment.fingerprint] >= CUT_SHORT:
-            found[experiment.fingerprint] = experiment.number
-    return found
+            changes[experiment.fingerprint] = experiment.number
+    return changes
 
 
 def _counts_as_tried(experiment: Experiment, sha: str) -> bool:

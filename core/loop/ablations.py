@@ -35,7 +35,7 @@ class Ablations:
         """The changes that are still to be taken out of the present best."""
         best = self._active.state.incumbent
         changes = ablation.outstanding(self._active.state) if self._on else ()
-        return tuple(one for one in changes if (best, one.key) not in self._passed_over)
+        return tuple(change for change in changes if (best, change.key) not in self._passed_over)
 
     def propose(self) -> bool:
         """Record the next ablation as a proposal. Returns whether there was one.

@@ -171,12 +171,10 @@ class Asking:
         now = time.monotonic()
         waits_s = self._wait.failed(now, least_s=wait_s)
         self._active.record(ev.Refused(number=self._active.state.next_number, agent=self.agent_name, reason=reason))
-        again = f"{reason} The agent is asked again {_time_text(waits_s)}; running experiments are not affected."
-        self._say(again)
+        text = f"{reason} The agent is asked again {_time_text(waits_s)}; running experiments are not affected."
+        self._say(text)
         if self._stall.failed(now, waits_s):
-            self._active.record(
-                ev.Notice(text=f"No agent has proposed anything for a long time. {again}", stalled=True)
-            )
+            self._active.record(ev.Notice(text=f"No agent has proposed anything for a long time. {text}", stalled=True))
 
 
 def _time_text(seconds: float) -> str:

@@ -41,15 +41,15 @@ class Control:
         try:
             if isinstance(command, commands.Reapply) and self._is_waiting(command.number):
                 return human_actions.reapply(self._active, command.number)
-            ok, words = self._execute(command)
+            ok, reply = self._execute(command)
         except human_actions.CommandRejected as error:
             return commands.Reply(ok=False, words=str(error), offer=error.offer)
         except RepositoryError as error:
-            ok, words = False, f"{error} Nothing was recorded."
+            ok, reply = False, f"{error} Nothing was recorded."
         except JournalError as error:
             self._ending.fail(error)
-            ok, words = False, str(error)
-        return commands.Reply(ok=ok, words=words)
+            ok, reply = False, str(error)
+        return commands.Reply(ok=ok, words=reply)
 
     def _execute(self, command: commands.Command) -> tuple[bool, str]:
         active = self._active
@@ -72,8 +72,8 @@ class Control:
                 return self._take_back_hint(command.number)
             case commands.SetApproval():
                 active.record(ev.ApprovalChanged(mode=command.mode, by="human"))
-                words = "unattended from now on" if command.mode == "auto" else "proposals wait for you from now on"
-                return True, words
+                reply = "unattended from now on" if command.mode == "auto" else "proposals wait for you from now on"
+                return True, reply
             case commands.Abort():
                 return self._abort(command.number)
             case commands.Own():
@@ -154,9 +154,9 @@ class Control:
         number = command.number
         match command:
             case commands.Approve():
-                words = human_actions.check_approvable(self._active, number)
+                reply = human_actions.check_approvable(self._active, number)
                 self._approval.answer(number, "human")
-                return words
+                return reply
             case commands.Skip():
                 self._approval.drop_skipped()
                 reason = command.reason
@@ -165,8 +165,8 @@ class Control:
                 )
                 if not reason.strip():
                     return f"skipped #{number}"
-                heard = self._reader_text()
-                return f"skipped #{number}, hint {len(self._active.state.all_hints)}: {heard}"
+                reader_text = self._reader_text()
+                return f"skipped #{number}, hint {len(self._active.state.all_hints)}: {reader_text}"
             case commands.Revise():
                 return human_actions.revise(self._active, number, command.source, command.hypothesis, command.parent)
             case commands.Hold():

@@ -20,23 +20,23 @@ class CommandRejected(Exception):
     `offer`: what became of a text that the human sent, if it can still be used for an experiment of his own.
     """
 
-    def __init__(self, words: str, offer: Offer | None = None) -> None:
-        super().__init__(words)
+    def __init__(self, text: str, offer: Offer | None = None) -> None:
+        super().__init__(text)
         self.offer = offer
 
 
 def reapply(active: ActiveRun, number: int) -> Reply:
     """Re-apply a waiting proposal to the incumbent, unless it was made for it. Raises CommandRejected."""
     experiment, incumbent = active.state.open[number], active.state.incumbent
-    words = f"#{number} changes the best train.py"
+    reply = f"#{number} changes the best train.py"
     if experiment.parent != incumbent:
         try:
             merged = active.experiments.reapplied(experiment)
         except edits.EditError as error:
             raise CommandRejected(f"There is a new best, and #{number} does not apply to it: {error}") from error
         active.experiments.move(experiment, merged)
-        words = f"There is a new best; #{number} is re-applied to it"
-    return Reply(ok=True, words=words, offer=Offer(parent=incumbent, source=active.source(experiment.commit)))
+        reply = f"There is a new best; #{number} is re-applied to it"
+    return Reply(ok=True, words=reply, offer=Offer(parent=incumbent, source=active.source(experiment.commit)))
 
 
 def check_approvable(active: ActiveRun, number: int) -> str:
@@ -86,12 +86,15 @@ def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "", pa
 def rejected_revision(active: ActiveRun, number: int, source: str, parent: str) -> CommandRejected:
     """Return the answer to a revision of a proposal that does not wait any more. It offers the text for an own experiment."""
     experiment = active.state.experiments.get(number)
-    base, words = parent or (experiment.parent if experiment is not None else ""), f"#{number} does not wait any more."
+    base, problem = (
+        parent or (experiment.parent if experiment is not None else ""),
+        f"#{number} does not wait any more.",
+    )
     if base not in active.state.known:
-        return CommandRejected(words)
+        return CommandRejected(problem)
     incumbent = active.state.incumbent
     text = active.merge_marked(active.source(base), active.source(incumbent), source)
-    return CommandRejected(words, Offer(parent=incumbent, source=text))
+    return CommandRejected(problem, Offer(parent=incumbent, source=text))
 
 
 def _on_incumbent(active: ActiveRun, parent: str, source: str, unchanged: str) -> str:
@@ -219,8 +222,8 @@ def _keep(active: ActiveRun, experiment: Experiment, verdict: Verdict) -> str:
     if merged is None:
         raise CommandRejected(f"The best has changed the same lines since #{number}, so it cannot be kept as it is.")
     _check(active, active.source(incumbent), merged)
-    words = _queue(active, merged, f"Applied again to the current best, as the human asked: {experiment.hypothesis}")
-    return f"The best has changed since #{number}; {words}"
+    reply = _queue(active, merged, f"Applied again to the current best, as the human asked: {experiment.hypothesis}")
+    return f"The best has changed since #{number}; {reply}"
 
 
 def _undo(active: ActiveRun, experiment: Experiment) -> str:
@@ -231,5 +234,5 @@ def _undo(active: ActiveRun, experiment: Experiment) -> str:
             f"Later kept changes touch the same lines as #{experiment.number}, so it cannot be undone by itself."
         )
     _check(active, active.source(incumbent), merged)
-    words = _queue(active, merged, f"Undo {short_name(experiment, LINE)}.")
-    return f"Later keeps build on #{experiment.number}, so undoing it is an experiment: {words}"
+    reply = _queue(active, merged, f"Undo {short_name(experiment, LINE)}.")
+    return f"Later keeps build on #{experiment.number}, so undoing it is an experiment: {reply}"

@@ -170,15 +170,17 @@ class Loop:
             return False
         # while it stops, do not wait for a machine that fails
         work = self._work()
-        check = ending.finished and any(one.role is Role.FINAL for one in work)  # nobody asked to stop, so it has time
-        return ending.now or not (busy or (work and (check or not self._machine_wait.waiting)))
+        is_checking = ending.finished and any(
+            step.role is Role.FINAL for step in work
+        )  # nobody asked to stop, so it has time
+        return ending.now or not (busy or (work and (is_checking or not self._machine_wait.waiting)))
 
     def _launch(self) -> None:
-        asked = self._asking.task if self._asking.exclusive else None
-        if asked is None:
+        proposal_task = self._asking.task if self._asking.exclusive else None
+        if proposal_task is None:
             self._slots.launch(self._work)
-        elif any(one.role is Role.FINAL for one in self._work()):
-            asked.cancel()  # no experiment follows, and the GPU is needed
+        elif any(work.role is Role.FINAL for work in self._work()):
+            proposal_task.cancel()  # no experiment follows, and the GPU is needed
 
     def _work(self) -> list[Work]:
         """Return the measurements that are wanted, the most urgent first."""
@@ -196,14 +198,14 @@ class Loop:
 
     async def _close(self) -> None:
         """Cancel the proposal and end running jobs, which are recorded as interrupted."""
-        asked = self._asking.task
-        if asked is not None:
-            asked.cancel()
+        proposal_task = self._asking.task
+        if proposal_task is not None:
+            proposal_task.cancel()
         try:
             interrupted = await self._slots.close()
         finally:
-            if asked is not None:
-                await asyncio.gather(asked, return_exceptions=True)
+            if proposal_task is not None:
+                await asyncio.gather(proposal_task, return_exceptions=True)
         await self._server.close()
         await self._asking.close()
         self._live.close()

@@ -103,12 +103,12 @@ class Proposer:
         if not isinstance(self.agent, SummarizesCharter) or number < self._restate_at:
             return
         try:
-            found = CharterSummary.of(await self.agent.understand(active.program.text))
+            summary = CharterSummary.of(await self.agent.understand(active.program.text))
         except Exception as error:  # a failure must not prevent the proposal
-            found = CharterSummary(cost=error.cost if isinstance(error, AgentFailed) else NO_COST)
-        self._failures = 0 if found.words else self._failures + 1
+            summary = CharterSummary(cost=error.cost if isinstance(error, AgentFailed) else NO_COST)
+        self._failures = 0 if summary.words else self._failures + 1
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
-        active.program.restated(found.words, found.cost)
+        active.program.restated(summary.words, summary.cost)
 
     def _check_new(self, active: ActiveRun, parent: str, candidate: str) -> None:
         number = active.tried(parent).get(edits.fingerprint(candidate))
@@ -154,7 +154,7 @@ class Proposer:
         """Return every judged experiment as agents see it. The latest training also has its facts."""
         judged = [e for e in active.state.experiments.values() if e.verdict is not None]
         trained = [(e, job) for e in judged if (job := _job(active.state, e)) is not None and job.result.steps]
-        latest = max(trained, key=lambda found: found[0].ended_t, default=None)
+        latest = max(trained, key=lambda pair: pair[0].ended_t, default=None)
         facts = {latest[0].number: _facts(active, *latest)} if latest else {}
         return tuple(
             replace(

@@ -93,9 +93,9 @@ class Reflecting:
         if given is None:
             self._asks_model = False
             return None
-        found = checked(LessonsLearned, given)
-        lines = tuple(words for line in found.lines if (words := sanitize_line(line, LONGEST_LINE)))[:MOST_LINES]
-        return ev.Lessons(lines=lines, problem="" if lines else "the answer said nothing usable", cost=found.cost)
+        learned = checked(LessonsLearned, given)
+        lines = tuple(text for line in learned.lines if (text := sanitize_line(line, LONGEST_LINE)))[:MOST_LINES]
+        return ev.Lessons(lines=lines, problem="" if lines else "the answer said nothing usable", cost=learned.cost)
 
     def _record(self, event: ev.Lessons) -> None:
         self._given_up = 0

@@ -97,7 +97,7 @@ class Slots:
         backoff = self._machine_wait.backoff
         try:
             self._active.seal.check()
-            result = await slot.executor.run(job, lambda told: self._update(slot, work, told), work.nodes)
+            result = await slot.executor.run(job, lambda message: self._update(slot, work, message), work.nodes)
             self._active.seal.check()
             if result.outcome is Outcome.INTERRUPTED and work.number not in self._active.state.aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
@@ -111,19 +111,19 @@ class Slots:
             result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic()))
         self._active.trainings.measured(work, result, slot.node, slot.kind)
 
-    def _update(self, slot: Slot, work: Work, told: Started | Progress | Placed | Load) -> None:
-        match told:
+    def _update(self, slot: Slot, work: Work, message: Started | Progress | Placed | Load) -> None:
+        match message:
             case Started():
-                self._active.trainings.note_processes(told)
+                self._active.trainings.note_processes(message)
             case Progress():
-                self._live.update(slot.index, work, told, slot.node, slot.load)
+                self._live.update(slot.index, work, message, slot.node, slot.load)
             case Load():
-                slot.load = told
+                slot.load = message
             case Placed():
-                slot.node, slot.kind = told.node, told.kind
-                for words in told.notes:
-                    if words not in self._active.state.notices:
-                        self._active.record(ev.Notice(text=words))
+                slot.node, slot.kind = message.node, message.kind
+                for note in message.notes:
+                    if note not in self._active.state.notices:
+                        self._active.record(ev.Notice(text=note))
 
     def abort(self, number: int) -> bool:
         """End the running job of an experiment early. Returns False if it has none."""

@@ -97,8 +97,8 @@ def _context(project: Project, seed: int, past: tuple[PastExperiment, ...] = ())
         seed=seed,
         sigma=SIGMA,
         past=past,
-        tried={one.fingerprint: one.number for one in past},
-        proposed=Counter(one.proposal.agent for one in past),
+        tried={experiment.fingerprint: experiment.number for experiment in past},
+        proposed=Counter(experiment.proposal.agent for experiment in past),
     )
 
 
@@ -134,24 +134,24 @@ def propose(
         registry.check_settings(agent)
     maker = registry.check(agent, project.root, context=context)
     if dry_run:
-        told = shown_prompt(project, maker(), seed)
+        prompt_text = shown_prompt(project, maker(), seed)
         if as_json:
-            say_json(Proposed(agent=agent, prompt=told))
+            say_json(Proposed(agent=agent, prompt=prompt_text))
         else:
-            say(told)
+            say(prompt_text)
         return
     if attended and not as_json:
         offer_missing(agent)
-    found, ended = list[Tried](), ""
-    for one in proposals(project, maker(), count, seed):
-        if isinstance(one, Tried):
-            found.append(one)
+    tried, ended = list[Tried](), ""
+    for result in proposals(project, maker(), count, seed):
+        if isinstance(result, Tried):
+            tried.append(result)
         else:
-            ended = one
+            ended = result
         if not as_json:
-            say(one.text if isinstance(one, Tried) else f"{len(found) + 1}. no proposal: {one}")
+            say(result.text if isinstance(result, Tried) else f"{len(tried) + 1}. no proposal: {result}")
     if as_json:
-        say_json(Proposed(agent=agent, proposals=tuple(found), ended=ended))
+        say_json(Proposed(agent=agent, proposals=tuple(tried), ended=ended))
 
 
 async def _shown_prompt(agent: Agent, context: Context) -> tuple[list[prompt.Message], str] | None:
@@ -162,16 +162,16 @@ def shown_prompt(project: Project, agent: Agent, seed: int) -> str:
     """Return the prompt that the agent's model would get, or the task for a command-line agent. Raises UsageError."""
     context = _context(project, seed)
     try:
-        found = asyncio.run(_shown_prompt(agent, context))
+        shown = asyncio.run(_shown_prompt(agent, context))
     except AgentFailed as error:
         raise UsageError(str(error)) from error
-    if found is None:
-        words = prompt.record(context)
+    if shown is None:
+        text = prompt.record(context)
         how = f"{agent.name} asks no model by itself; a command line is given this task and the files"
     else:
-        talk, how = found
-        words = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in talk)
-    return f"{words}\n\n[{how}; about {prompt.estimate(words)} tokens]"
+        talk, how = shown
+        text = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in talk)
+    return f"{text}\n\n[{how}; about {prompt.estimate(text)} tokens]"
 
 
 def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[Tried | str]:
@@ -185,8 +185,8 @@ def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator
             except (AgentFailed, Exhausted) as error:
                 yield str(error) or "the agent has nothing left"
                 return
-            found, candidate = _examined(context, proposal, agent.name, time.monotonic() - began)
-            yield found
+            tried, candidate = _examined(context, proposal, agent.name, time.monotonic() - began)
+            yield tried
             past += (_tried(context, proposal, candidate),)
         runner.run(agent.release())
 
@@ -200,7 +200,7 @@ def _examined(context: Context, proposal: Proposal, name: str, seconds: float) -
         edits.validate_change(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
     except edits.EditError as error:
         candidate, problem = context.source, str(error)
-    found = Tried(
+    tried = Tried(
         number=context.number,
         agent=proposal.agent or name,
         seconds=round(seconds, 3),
@@ -210,7 +210,7 @@ def _examined(context: Context, proposal: Proposal, name: str, seconds: float) -
         diff=edits.unified(context.source, candidate) if not problem else "",
         cost={key: value for key, value in notes.items() if key in COSTS},
     )
-    return found, candidate
+    return tried, candidate
 
 
 def _tried(context: Context, proposal: Proposal, candidate: str) -> PastExperiment:

@@ -31,25 +31,27 @@ def memory(root: Path = ROOT) -> int | None:
 
     `memory.high` counts as a limit too, since processes above it become very slow.
     """
-    found = [value for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA) if (value := resource.getrlimit(kind)[0]) > 0]
+    limits = [
+        value for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA) if (value := resource.getrlimit(kind)[0]) > 0
+    ]
     for folder in _groups(root, "memory"):
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
-            found += [value for word in _words(folder / name)[:1] if (value := _number(word)) > 0]
-        found += [value for value in [_entry(folder / "memory.stat", "hierarchical_memory_limit")] if value > 0]
-    return min(found, default=None)
+            limits += [value for word in _words(folder / name)[:1] if (value := _number(word)) > 0]
+        limits += [value for value in [_entry(folder / "memory.stat", "hierarchical_memory_limit")] if value > 0]
+    return min(limits, default=None)
 
 
 def cpus(root: Path = ROOT) -> float | None:
     """Return the number of processors that control groups allow, possibly a fraction; None for no limit."""
-    found = []
+    limits = []
     for folder in _groups(root, "cpu"):
         words = _words(folder / "cpu.max") or [
             word for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us") for word in _words(folder / name)[:1]
         ]
         quota, period = (_number(word) for word in words) if len(words) == 2 else (0, 0)
         if quota > 0 and period > 0:
-            found.append(quota / period)
-    return min(found, default=None)
+            limits.append(quota / period)
+    return min(limits, default=None)
 
 
 def oom_kills(root: Path = ROOT) -> int:
@@ -94,7 +96,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 def _mounts(root: Path) -> list[_Mount]:
     """Return the mounted hierarchies, or the usual one if they cannot be read."""
-    found = []
+    mounts = []
     for line in _text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
@@ -102,8 +104,8 @@ def _mounts(root: Path) -> list[_Mount]:
             continue
         group, folder = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), text) for text in fields[3:5])
         controllers = frozenset(kind[2].split(",")) if kind[0] == "cgroup" else frozenset()
-        found.append(_Mount(root / folder.lstrip("/"), group, controllers))
-    return found or [_Mount(root / "sys/fs/cgroup", "/", frozenset())]
+        mounts.append(_Mount(root / folder.lstrip("/"), group, controllers))
+    return mounts or [_Mount(root / "sys/fs/cgroup", "/", frozenset())]
 
 
 def _text(path: Path) -> str:

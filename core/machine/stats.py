@@ -144,18 +144,18 @@ def cards(environ: Mapping[str, str] = os.environ) -> list[str] | None:
 
     None if NVML shows no GPU at all (ROCm, some Jetsons): then the number of GPUs is unknown.
     """
-    found = _installed()
-    return [name for name, _ in chosen(found, environ.get("CUDA_VISIBLE_DEVICES"))] if found else None
+    installed = _installed()
+    return [name for name, _ in chosen(installed, environ.get("CUDA_VISIBLE_DEVICES"))] if installed else None
 
 
 def _installed() -> list[list[Gpu]]:
     """Return the cards that the driver shows. Each is a list of its usable parts: itself, or its MIG instances."""
-    nvml, found = _nvml(), []
+    nvml, cards = _nvml(), []
     if nvml is not None:
         with contextlib.suppress(Exception):  # the driver may disappear
             for index in range(nvml.nvmlDeviceGetCount()):
-                found.append(_parts(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
-    return found
+                cards.append(_parts(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
+    return cards
 
 
 def _parts(nvml: Any, handle: object) -> list[Gpu]:
@@ -169,7 +169,7 @@ def _parts(nvml: Any, handle: object) -> list[Gpu]:
     return instances or [_gpu(nvml, handle)]
 
 
-def chosen(found: Sequence[Sequence[Gpu]], setting: str | None) -> list[tuple[str, Gpu]]:
+def chosen(cards: Sequence[Sequence[Gpu]], setting: str | None) -> list[tuple[str, Gpu]]:
     """Return the GPUs that a value of CUDA_VISIBLE_DEVICES shows, each with a value that shows only that GPU.
 
     Like CUDA, it stops at the first word that matches nothing or is repeated.
@@ -181,14 +181,14 @@ def chosen(found: Sequence[Sequence[Gpu]], setting: str | None) -> list[tuple[st
     if setting is None:
         return [
             (gpu.uuid if gpu.uuid.startswith("MIG-") else str(number), gpu)
-            for number, parts in enumerate(found)
+            for number, parts in enumerate(cards)
             for gpu in parts
         ]
     left: list[tuple[str, Gpu]] = []
     for word in (part.strip() for part in setting.split(",")):
-        match = [gpu for parts in found for gpu in parts if word and gpu.uuid.startswith(word)]
+        match = [gpu for parts in cards for gpu in parts if word and gpu.uuid.startswith(word)]
         if word.isdecimal():
-            match = list(found[int(word)][:1]) if int(word) < len(found) else []
+            match = list(cards[int(word)][:1]) if int(word) < len(cards) else []
         if len(match) != 1 or any(match[0] is gpu for _, gpu in left):
             break
         whole = word.isdecimal() and not match[0].uuid.startswith("MIG-")
@@ -231,12 +231,12 @@ def _gpu(nvml: Any, handle: object) -> Gpu:
 
 def _users(processes: Iterable[Any]) -> tuple[tuple[int, int], ...]:
     """Return (pid, bytes) of each process, with 0 bytes if the driver does not tell (WSL2, containers)."""
-    found = []
+    users = []
     for process in processes:
         with contextlib.suppress(AttributeError, TypeError, ValueError):
             size = process.usedGpuMemory
-            found.append((int(process.pid), size if isinstance(size, int) and 0 <= size < 1 << 63 else 0))
-    return tuple(found)
+            users.append((int(process.pid), size if isinstance(size, int) and 0 <= size < 1 << 63 else 0))
+    return tuple(users)
 
 
 def gpu_memory() -> list[int]:

@@ -44,19 +44,19 @@ def ideas(text: str) -> list[Line]:
     """Return the lines with ideas, from the top. An idea begins with a dash, a star or a plus at the very left."""
     if "\0" in text:  # not plain text
         return []
-    found = []
+    lines = []
     for index, line in enumerate(lines_of(text)):
         match = _IDEA.fullmatch(line)
         tried = match is not None and match["box"] in ("x", "X")
-        words = "" if match is None else plain(_RESULT.sub("", match["text"]) if tried else match["text"])
-        if _says_something(words):
-            found.append(Line(index, words, tried))
-    return found
+        idea = "" if match is None else plain(_RESULT.sub("", match["text"]) if tried else match["text"])
+        if _says_something(idea):
+            lines.append(Line(index, idea, tried))
+    return lines
 
 
 def untried(text: str, taken: Collection[str] = ()) -> tuple[str, ...]:
     """Return the ideas that were not tried, from the top, each once. `taken`: further ideas that were."""
-    return tuple(dict.fromkeys(one.text for one in ideas(text) if not one.tried and one.text not in taken))
+    return tuple(dict.fromkeys(line.text for line in ideas(text) if not line.tried and line.text not in taken))
 
 
 def marked(text: str, results: Mapping[str, str]) -> str:
@@ -76,13 +76,13 @@ def marked(text: str, results: Mapping[str, str]) -> str:
 
 def extended(text: str, added: Iterable[str]) -> str:
     """Return the text with more ideas at its end. Ideas that it has already are left out."""
-    known = {one.text.casefold() for one in ideas(text)}
+    known = {line.text.casefold() for line in ideas(text)}
     fresh = []
     for given in added:
-        words = bare(given)
-        if words and words.casefold() not in known:
-            known.add(words.casefold())
-            fresh.append(f"- {words}\n")
+        idea = bare(given)
+        if idea and idea.casefold() not in known:
+            known.add(idea.casefold())
+            fresh.append(f"- {idea}\n")
     if not fresh or "\0" in text:
         return text
     return _whole_lines(text) + "".join(fresh)
@@ -90,8 +90,8 @@ def extended(text: str, added: Iterable[str]) -> str:
 
 def bare(text: str) -> str:
     """Return an idea of an agent without the marks of a list; "" if it says nothing."""
-    words = plain(_MARKS.sub("", plain(text)))
-    return words if _says_something(words) else ""
+    bare_text = plain(_MARKS.sub("", plain(text)))
+    return bare_text if _says_something(bare_text) else ""
 
 
 def rescued(present: str, late: str, seen: str) -> str:
@@ -109,8 +109,8 @@ def rescued(present: str, late: str, seen: str) -> str:
     return _whole_lines(present) + "".join(lost)
 
 
-def _says_something(words: str) -> bool:
-    return any(letter.isalnum() for letter in words)
+def _says_something(text: str) -> bool:
+    return any(letter.isalnum() for letter in text)
 
 
 def _whole_lines(text: str) -> str:

@@ -199,17 +199,17 @@ def last_start(folder: Path) -> tuple[int, float, bool]:
         return 0, 0.0, False
     turn, at, own = 0, 0.0, False
     for start in STARTS:
-        found = data.find(start)
-        while found >= 0:
-            end = data.find(b"\n", found + 1)
+        position = data.find(start)
+        while position >= 0:
+            end = data.find(b"\n", position + 1)
             try:
-                event = _decode(data[found + 1 : end if end >= 0 else len(data)])
+                event = _decode(data[position + 1 : end if end >= 0 else len(data)])
             except (msgspec.DecodeError, UnicodeDecodeError):
                 event = None  # torn, or broken
             if isinstance(event, Created | Started):
                 turn, at = max(turn, event.turn), event.t
                 own = own or (isinstance(event, Created) and event.config.name == folder.name)
-            found = data.find(start, found + 1)
+            position = data.find(start, position + 1)
     return turn, at, own
 
 

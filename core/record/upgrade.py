@@ -25,10 +25,10 @@ def renewed(text: str) -> str:
     """Return a finding or reason in the present terms, "inconclusive" and "not confirmed". Unchanged text is the same object."""
     if "noise" not in text:
         return text
-    found = _FINDING.sub(_finding, text)
-    found = _SIMPLER.sub(r"Inconclusive\1; kept because it has less code (\2 lines out, \3 in).", found)
-    found = _REASON.sub(lambda match: "inconclusive" if match[0][0] == "n" else "not confirmed", found)
-    return text if found == text else found
+    present = _FINDING.sub(_finding, text)
+    present = _SIMPLER.sub(r"Inconclusive\1; kept because it has less code (\2 lines out, \3 in).", present)
+    present = _REASON.sub(lambda match: "inconclusive" if match[0][0] == "n" else "not confirmed", present)
+    return text if present == text else present
 
 
 def _finding(match: re.Match[str]) -> str:

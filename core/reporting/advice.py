@@ -34,7 +34,7 @@ def after_nothing(state: State, noise: Noise) -> tuple[str, ...]:
     if config is None or state.kept or not any(e.val_bpb is not None for e in state.experiments.values()):
         return ()
     longer = make("run", "--name", f"{state.name}-longer", "--budget", f"{LONGER * config.budget_s:g}")
-    told = [
+    sentences = [
         f"At {config.budget_s:g} s a training, the noise of one score is {noise.sigma:.4f}, so only a gain of at least "
         f"{needed(noise.sigma)}, is kept. Longer trainings usually scatter less, so smaller gains show: "
         f"{longer} starts a run with them."
@@ -42,8 +42,8 @@ def after_nothing(state: State, noise: Noise) -> tuple[str, ...]:
     near = highlights.near_misses(state, noise.sigma)[:FEW]
     if near:
         named = ", ".join(f"#{one.number} ({one.change_words})" for one in near)
-        told.append(
+        sentences.append(
             f"Near misses that are worth another training: {named}. {resume_command(state.name)} goes on with this run; "
             f"there, r measures the selected experiment on a new seed, and o keeps it."
         )
-    return tuple(told)
+    return tuple(sentences)

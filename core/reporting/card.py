@@ -11,27 +11,27 @@ CARD = (1200.0, 675.0)  # the usual size of a picture on a social network
 EDGE = 48.0  # margin
 
 
-def card(found: Report) -> Drawing:
+def card(report: Report) -> Drawing:
     """Return the picture to share: the result, the chart, and where it was measured."""
     width, height = CARD
     inner = width - 2 * EDGE
-    shapes: Shapes = [Text((EDGE, 82.0), cut(typeset(found.title), 44, inner, bold=True), 44, bold=True)]
+    shapes: Shapes = [Text((EDGE, 82.0), cut(typeset(report.title), 44, inner, bold=True), 44, bold=True)]
     y = 82.0
-    for line in wrapped(typeset(found.subtitle), 22, inner, 2):
+    for line in wrapped(typeset(report.subtitle), 22, inner, 2):
         y += 34 if y == 82.0 else 30
         shapes.append(Text((EDGE, y), line, 22, "muted"))
     top, bottom = y + 22, height - 56
-    chart = progress_chart(found.progress, Style(inner, bottom - top, text=18, dot=4.5, labels=8))
+    chart = progress_chart(report.progress, Style(inner, bottom - top, text=18, dot=4.5, labels=8))
     shapes += [_moved(shape, EDGE, top) for shape in chart.shapes]
-    shapes.append(Text((EDGE, height - 20), cut(footer(found), 17, inner), 17, "muted"))
-    return Drawing(width, height, tuple(shapes), found.title)
+    shapes.append(Text((EDGE, height - 20), cut(footer(report), 17, inner), 17, "muted"))
+    return Drawing(width, height, tuple(shapes), report.title)
 
 
-def footer(found: Report) -> str:
+def footer(report: Report) -> str:
     """Return the run, the machine, the data and the budget in one line."""
-    config = found.config
-    machine = found.material.machine[0] if found.material.machine else config.device
-    parts = ("AutoResearch", found.run, machine, dataset(config.dataset), f"{config.budget_s:g} s each")
+    config = report.config
+    machine = report.material.machine[0] if report.material.machine else config.device
+    parts = ("AutoResearch", report.run, machine, dataset(config.dataset), f"{config.budget_s:g} s each")
     return " · ".join(part for part in parts if part)
 
 

@@ -32,8 +32,8 @@ def parts(experiment: Experiment) -> tuple[str, ...]:
     if experiment.revised is None and (notes.knobs or notes.edits) and not is_sentence:
         before = notes.before or {}
         moves = [f"{name} {before[name]} → {value}" for name, value in (notes.knobs or {}).items() if name in before]
-        if found := tuple(one_line(part, 400) for part in (*moves, *(notes.edits or ()))):
-            return found
+        if names := tuple(one_line(part, 400) for part in (*moves, *(notes.edits or ()))):
+            return names
     clause = min((hypothesis[:at] for end in CLAUSE if (at := hypothesis.find(end)) > 0), key=len, default=hypothesis)
     return (clause.rstrip("."),)
 

@@ -189,12 +189,12 @@ def _names(
     left = style.labels
     for number in [*sorted(largest[:left]), *largest[left:]]:
         at = (frame.x(number), frame.y(scores[number]))
-        found = _place(at, kept[number].name, style, frame.box, taken, others, crossing) if left else None
-        if found is not None:
-            leader = _leader(at, found, style)
-            taken.append(box_of(found))
+        placed = _place(at, kept[number].name, style, frame.box, taken, others, crossing) if left else None
+        if placed is not None:
+            leader = _leader(at, placed, style)
+            taken.append(box_of(placed))
             crossing += [_around(line.points[0], line.points[-1], 2.0) for line in leader]
-            shapes += [*leader, found]
+            shapes += [*leader, placed]
             left -= 1
     return shapes
 

@@ -37,18 +37,18 @@ def commit_message(state: State, noise: Noise) -> str:
 def _subject(state: State, sigma: float) -> str:
     """Return the first line, with the gain measured afresh once it was. A name of a run that does not fit is left out."""
     count = len(state.kept)
-    found = final_check.outcome(state, sigma) or gain.so_far(state, sigma)
-    scores = f"{TARGET.metric} {phrases.scores(found)}: " if found is not None else ""
+    difference = final_check.outcome(state, sigma) or gain.so_far(state, sigma)
+    scores = f"{TARGET.metric} {phrases.scores(difference)}: " if difference is not None else ""
     kept = f"{scores}{count} change{'s' if count > 1 else ''} kept by AutoResearch"
     subject = f"Rehearsal: {kept}" if _computed(state) else kept
     named = f"{subject} run {state.name}"
     return named if len(named) <= SUBJECT else subject
 
 
-def _item(words: str) -> str:
+def _item(text: str) -> str:
     """Return an item of a list. Its further lines are indented."""
     return textwrap.fill(
-        words, BODY, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        text, BODY, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
 
 

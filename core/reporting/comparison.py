@@ -122,7 +122,7 @@ def comparison(
     scale = Scale(state)
     first, second = (state.experiments[number] if number != START else None for number in numbers)
     sides = tuple(_side(state, scale, each, sigma, alive) for each in (first, second))
-    found = scale.contrast(first, second, sigma)
+    contrast = scale.contrast(first, second, sigma)
     old, new = sources
     same = sides[0].commit == sides[1].commit or (old is not None and old == new)
     both = old is not None and new is not None
@@ -132,10 +132,10 @@ def comparison(
         run=state.name,
         first=sides[0],
         second=sides[1],
-        difference=found.change if found is not None else None,
-        error=found.error if found is not None else None,
-        seeds=found.seeds if found is not None else 0,
-        words=_words(sides[0], sides[1], found, same=same),
+        difference=contrast.change if contrast is not None else None,
+        error=contrast.error if contrast is not None else None,
+        seeds=contrast.seeds if contrast is not None else 0,
+        words=_words(sides[0], sides[1], contrast, same=same),
         same=same,
         diff=edits.unified(old or "", new or "") if both else "",
         added=added,
@@ -146,35 +146,35 @@ def comparison(
     )
 
 
-def lines(found: Comparison, width: int = WIDTH) -> list[Line]:
+def lines(comparison: Comparison, width: int = WIDTH) -> list[Line]:
     """Return both hypotheses, verdicts, scores and changes, and the difference of the two, wrapped to `width` columns."""
     rows: list[Line] = []
-    for side in found.sides:
+    for side in comparison.sides:
         rows += _labelled(side.name.removeprefix("the "), _figures(side), width, "good" if side.kept else "strong")
         rows += _labelled("", phrases.one_line(side.hypothesis, LONGEST), width, "")
-    clear = found.difference is not None and abs(found.difference) > CLEAR * (found.error or 0.0)
-    tone: Tone = "" if not clear else "good" if (found.difference or 0.0) < 0 else "bad"
-    return [*rows, *_labelled("difference", found.words, width, tone)]
+    clear = comparison.difference is not None and abs(comparison.difference) > CLEAR * (comparison.error or 0.0)
+    tone: Tone = "" if not clear else "good" if (comparison.difference or 0.0) < 0 else "bad"
+    return [*rows, *_labelled("difference", comparison.words, width, tone)]
 
 
-def text(found: Comparison, width: int = WIDTH) -> Iterator[str]:
+def text(comparison: Comparison, width: int = WIDTH) -> Iterator[str]:
     """Yield what `compare` prints, as lines."""
-    yield f"{found.run}: {found.first.name} and {found.second.name}"
-    for line in lines(found, width):
+    yield f"{comparison.run}: {comparison.first.name} and {comparison.second.name}"
+    for line in lines(comparison, width):
         yield "".join(span.text for span in line).rstrip()
     yield ""
-    yield difference_title(found)
-    yield from sanitize_text(found.diff).split("\n")[2:-1]  # without the names of the files
+    yield difference_title(comparison)
+    yield from sanitize_text(comparison.diff).split("\n")[2:-1]  # without the names of the files
 
 
-def difference_title(found: Comparison) -> str:
+def difference_title(comparison: Comparison) -> str:
     """Return the line above the diff from one to the other."""
-    if found.missing:
-        return found.missing
+    if comparison.missing:
+        return comparison.missing
     name = TARGET.path.rpartition("/")[2]
-    if not found.diff:
+    if not comparison.diff:
         return f"Both have the same {name}."
-    return f"{name} from {found.first.name} to {found.second.name}, +{found.added} -{found.removed}"
+    return f"{name} from {comparison.first.name} to {comparison.second.name}, +{comparison.added} -{comparison.removed}"
 
 
 def _side(state: State, scale: Scale, experiment: Experiment | None, sigma: float, alive: bool) -> Side:
@@ -207,26 +207,30 @@ def _figures(side: Side) -> str:
     return ", ".join([*parts, *([f"by {phrases.one_line(side.agent, 60)}"] if side.agent else [])])
 
 
-def _words(first: Side, second: Side, found: Contrast | None, *, same: bool) -> str:
+def _words(first: Side, second: Side, contrast: Contrast | None, *, same: bool) -> str:
     """Return the difference of the two and what it means."""
-    if found is None:
+    if contrast is None:
         without = [side.name for side in (first, second) if side.val_bpb is None]
         if without:
             return f"unknown, because {' and '.join(without)} {'have' if len(without) > 1 else 'has'} no score"
         return "unknown, because no pairs of trainings on the same seeds lead from one to the other"
-    if same and not found.error:
+    if same and not contrast.error:
         return "none: both have the same train.py"
-    way = f"on {found.seeds} common seed{'s' if found.seeds != 1 else ''}" if found.seeds else "by way of their changes"
-    if abs(found.change) <= CLEAR * found.error:
+    way = (
+        f"on {contrast.seeds} common seed{'s' if contrast.seeds != 1 else ''}"
+        if contrast.seeds
+        else "by way of their changes"
+    )
+    if abs(contrast.change) <= CLEAR * contrast.error:
         meaning = "not certain, it is within two standard errors"
     else:
-        meaning = f"{second.name} is {'better' if found.change < 0 else 'worse'} than {first.name}"
-    return f"{phrases.change(found.change, found.error)} from {first.name} to {second.name}, {way}: {meaning}"
+        meaning = f"{second.name} is {'better' if contrast.change < 0 else 'worse'} than {first.name}"
+    return f"{phrases.change(contrast.change, contrast.error)} from {first.name} to {second.name}, {way}: {meaning}"
 
 
-def _labelled(label: str, words: str, width: int, tone: Tone) -> list[Line]:
+def _labelled(label: str, text: str, width: int, tone: Tone) -> list[Line]:
     """Return a text with a label, wrapped in its own column."""
-    parts = textwrap.wrap(words, max(30, width - LABEL), break_on_hyphens=False) or [""]
+    parts = textwrap.wrap(text, max(30, width - LABEL), break_on_hyphens=False) or [""]
     return [
         (Span(f"  {label if index == 0 else '':<{LABEL - 2}}", "dim"), Span(part, tone))
         for index, part in enumerate(parts)

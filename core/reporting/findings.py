@@ -53,13 +53,13 @@ def shown(experiment: Experiment, scale: Scale) -> str:
         experiment: The experiment.
         scale: The scale of its run.
     """
-    found, change = experiment.finding, scale.change(experiment)
+    finding, change = experiment.finding, scale.change(experiment)
     if experiment.gain is None or change is None or abs(experiment.gain + change) < VISIBLE:
-        return found
+        return finding
     now = policy.figures(-change)[0]
     if scale.pairs(experiment) > experiment.pairs:
-        return f"{found.rstrip('.')}, at the verdict. Now estimated as {now}."
-    return f"{found.rstrip('.')}. On the run's scale: {now}."
+        return f"{finding.rstrip('.')}, at the verdict. Now estimated as {now}."
+    return f"{finding.rstrip('.')}. On the run's scale: {now}."
 
 
 def _overruled(reason: str) -> str:

@@ -82,23 +82,23 @@ def kept(state: State, sigma: float) -> tuple[Highlight, ...]:
 
 def near_misses(state: State, sigma: float) -> tuple[Highlight, ...]:
     """Return the largest gains within the noise that are at least their standard error, the largest first."""
-    scale, found = gain.Scale(state), []
+    scale, candidates = gain.Scale(state), []
     for e in state.experiments.values():
         change = scale.change(e) if _by_rule(e) and e.within_noise else None
         if change is not None and -change > (scale.error(e, sigma) or 0.0):
-            found.append((change, e))
-    return _highlights(state, sigma, _least(found))
+            candidates.append((change, e))
+    return _highlights(state, sigma, _least(candidates))
 
 
 def hurt(state: State, sigma: float) -> tuple[Highlight, ...]:
     """Return the largest losses that were beyond the noise, the largest first. The loss of an ablation is a change's worth."""
-    scale, found = gain.Scale(state), []
+    scale, candidates = gain.Scale(state), []
     for e in state.experiments.values():
         counts = _by_rule(e) and not e.within_noise and e.ablation is None
         change = scale.change(e) if counts else None
         if change is not None and change > 0:
-            found.append((-change, e))
-    return _highlights(state, sigma, _least(found))
+            candidates.append((-change, e))
+    return _highlights(state, sigma, _least(candidates))
 
 
 def topics(state: State) -> tuple[Topic, ...]:
@@ -119,11 +119,11 @@ def untried(state: State) -> tuple[str, ...]:
     An experiment counts for one topic, but a learning rate of the embeddings, say, is about those too.
     """
     tried = [e for e in state.experiments.values() if e.verdict is not None and e.verdict.tried]
-    about, said = {topic(e) for e in tried}, "\n".join(e.hypothesis.casefold() for e in tried)
+    about, hypotheses = {topic(e) for e in tried}, "\n".join(e.hypothesis.casefold() for e in tried)
     return tuple(
         name
         for name, others in TARGET.topics.items()
-        if name not in about and not any(re.search(rf"\b{re.escape(words)}\b", said) for words in (name, *others))
+        if name not in about and not any(re.search(rf"\b{re.escape(words)}\b", hypotheses) for words in (name, *others))
     )
 
 
@@ -137,9 +137,9 @@ def _by_rule(e: Experiment) -> bool:
     return e.verdict is Verdict.DISCARD and e.by != "human"
 
 
-def _least(found: Iterable[tuple[float, Experiment]]) -> list[Experiment]:
+def _least(candidates: Iterable[tuple[float, Experiment]]) -> list[Experiment]:
     """Return the experiments with the smallest figures, the smallest first."""
-    return [e for _, e in sorted(found, key=lambda one: one[0])[:MOST]]
+    return [e for _, e in sorted(candidates, key=lambda one: one[0])[:MOST]]
 
 
 def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -> tuple[Highlight, ...]:
@@ -147,8 +147,8 @@ def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -
     return tuple(
         Highlight(
             number=e.number,
-            name=joined(found, LINE),
-            parts=found,
+            name=joined(names, LINE),
+            parts=names,
             hypothesis=one_line(e.hypothesis, 400),
             outcome=verdict(e),
             change=scale.change(e),
@@ -160,5 +160,5 @@ def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -
             added=e.added,
             removed=e.removed,
         )
-        for e, found in ((e, parts(e)) for e in experiments)
+        for e, names in ((e, parts(e)) for e in experiments)
     )

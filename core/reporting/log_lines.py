@@ -35,7 +35,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Started():
             config = state.config
             assert config is not None
-            found = f", {phrases.count(state.tried, 'experiment')} so far" if state.tried else ""
+            detail = f", {phrases.count(state.tried, 'experiment')} so far" if state.tried else ""
             asks = (
                 f" · each proposal waits {event.gate_time_s:g} s while the app is open"
                 if event.approval == "ask"
@@ -43,14 +43,14 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             )
             return (
                 f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
-                f"agent {event.agent} · {event.slots} at a time{found}{asks}{_limits(event)}"
+                f"agent {event.agent} · {event.slots} at a time{detail}{asks}{_limits(event)}"
             )
         case ev.Charter(problem=problem) if problem:
             return f"program.md: {problem}"
         case ev.Charter():
             proposals = "; ".join(proposed_limit(line, sentence) for line, sentence in event.proposed)
-            found = "; ".join((*event.warnings, *event.understood)) or "read"
-            return f"program.md: {found}{f'; {proposals}. {PASTE}' if proposals else ''}"
+            detail = "; ".join((*event.warnings, *event.understood)) or "read"
+            return f"program.md: {detail}{f'; {proposals}. {PASTE}' if proposals else ''}"
         case ev.StartCommit():
             moved = phrases.set_for_machine(state)
             return f"start from {event.commit[:7]}{f' with {moved}, {phrases.NOT_COMPARED}' if moved else ''}"
@@ -218,9 +218,9 @@ def _judged(state: State, experiment: Experiment) -> str:
     )
 
 
-def _without(finding: str, words: str) -> str:
+def _without(finding: str, text: str) -> str:
     """Return a finding without what the line has already: the verdict, and the change from which it follows."""
-    if (said := _SAID.match(finding)) is not None:
-        return finding[said.end() :].strip()
+    if (match := _SAID.match(finding)) is not None:
+        return finding[match.end() :].strip()
     head, colon, rest = finding.partition(": ")
-    return rest if colon and head.lower() == words else finding
+    return rest if colon and head.lower() == text else finding

@@ -30,9 +30,9 @@ def section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{plain(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
-def paragraph(words: str, css_class: str = "") -> str:
+def paragraph(text: str, css_class: str = "") -> str:
     """Return a paragraph of this program's own words."""
-    return cell("p", own(words), css_class)
+    return cell("p", own(text), css_class)
 
 
 def table(

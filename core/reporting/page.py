@@ -74,34 +74,34 @@ pre{white-space:pre-wrap;font-size:8.5pt}details::details-content{content-visibi
 SOFT = {"soft": ("#f6f8fa", "#1b2127"), "add": ("#e6f4f1", "#12302c"), "del": ("#fbeee4", "#3a2413")}
 
 
-def page(found: Report) -> str:
+def page(report: Report) -> str:
     """Return the report as the text of an HTML file."""
     sections = (
-        _head(found),
-        _progress(found),
-        _kept(found),
-        _whole(found),
-        _curves(found),
-        page_experiments.others(found),
-        page_experiments.every(found),
-        page_experiments.hints(found),
-        _topics(found),
-        _noise(found),
-        _setting(found),
-        _agents(found),
-        _program(found),
-        _reproduce(found),
+        _head(report),
+        _progress(report),
+        _kept(report),
+        _whole(report),
+        _curves(report),
+        page_experiments.others(report),
+        page_experiments.every(report),
+        page_experiments.hints(report),
+        _topics(report),
+        _noise(report),
+        _setting(report),
+        _agents(report),
+        _program(report),
+        _reproduce(report),
     )
     policy = "default-src 'none'; style-src 'unsafe-inline'"  # nothing can be loaded, whatever the page contains
-    title = f"{typeset(found.title)} · {found.run}"
+    title = f"{typeset(report.title)} · {report.run}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}" />\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
-        f'<meta name="description" content="{markup.own(found.headline)}" />\n'
+        f'<meta name="description" content="{markup.own(report.headline)}" />\n'
         f"<title>{markup.plain(title)}</title>\n<style>{_colours()}{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(section for section in sections if section)
-        + f"\n<footer>{markup.plain(card.footer(found))}</footer>\n</main>\n</body>\n</html>\n"
+        + f"\n<footer>{markup.plain(card.footer(report))}</footer>\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -117,39 +117,39 @@ def _colours() -> str:
 # -- what was found ---------------------------------------------------------------------------------------------------
 
 
-def _head(found: Report) -> str:
-    words, colour = RESULTS[found.result]
-    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.started_t))
-    ended = f"Ended: {found.ended}." if found.ended else "The run has not ended."
-    meta = f"Begun {began}, {duration(found.seconds)} of work. {ended}"
-    rehearsal = ' <span class="label bad">rehearsal</span>' if found.rehearsal else ""
-    more = f".<span>{markup.own(found.checked)}</span>" if found.checked else "."
+def _head(report: Report) -> str:
+    words, colour = RESULTS[report.result]
+    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(report.started_t))
+    ended = f"Ended: {report.ended}." if report.ended else "The run has not ended."
+    meta = f"Begun {began}, {duration(report.seconds)} of work. {ended}"
+    rehearsal = ' <span class="label bad">rehearsal</span>' if report.rehearsal else ""
+    more = f".<span>{markup.own(report.checked)}</span>" if report.checked else "."
     return (
-        f'<header>\n<p class="meta"><b>{markup.plain(found.run)}</b> <span class="label {colour}">{words}</span>{rehearsal}</p>\n'
-        f"<h1>{markup.own(found.found)}{more}</h1>\n"
-        + (f"{markup.paragraph(found.longer)}\n" if found.longer else "")
-        + (f'<p class="rehearsal">{REHEARSAL}</p>\n' if found.rehearsal else "")
+        f'<header>\n<p class="meta"><b>{markup.plain(report.run)}</b> <span class="label {colour}">{words}</span>{rehearsal}</p>\n'
+        f"<h1>{markup.own(report.found)}{more}</h1>\n"
+        + (f"{markup.paragraph(report.longer)}\n" if report.longer else "")
+        + (f'<p class="rehearsal">{REHEARSAL}</p>\n' if report.rehearsal else "")
         + f"{markup.paragraph(meta, 'meta')}\n</header>"
     )
 
 
-def _progress(found: Report) -> str:
-    wide = svg(chart.progress_chart(found.progress, chart.WIDE), "wide")
-    small = svg(chart.progress_chart(found.progress, chart.SMALL), "small")
+def _progress(report: Report) -> str:
+    wide = svg(chart.progress_chart(report.progress, chart.WIDE), "wide")
+    small = svg(chart.progress_chart(report.progress, chart.SMALL), "small")
     outcomes = (
-        ", ".join(f"{count} {words.replace(phrases.BY_YOU, ' by you')}" for words, count in found.outcomes.items())
+        ", ".join(f"{count} {words.replace(phrases.BY_YOU, ' by you')}" for words, count in report.outcomes.items())
         or "none yet"
     )
-    others = "".join(f"; {count} {words}" for words, count in found.others.items())
+    others = "".join(f"; {count} {words}" for words, count in report.others.items())
     caption = (
-        f"{found.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it."
+        f"{report.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it."
     )
     return markup.charts(wide, small, caption)
 
 
-def _kept(found: Report) -> str:
-    if not found.kept:
-        nothing = ("Nothing was kept. The start is still the best.", *found.advice)
+def _kept(report: Report) -> str:
+    if not report.kept:
+        nothing = ("Nothing was kept. The start is still the best.", *report.advice)
         return markup.section("Kept changes", *map(markup.paragraph, nothing))
     columns = ("#", "change", phrases.BPB, "pairs", TARGET.metric, "agent")
     rows = [
@@ -161,18 +161,18 @@ def _kept(found: Report) -> str:
             _score(row),
             markup.plain(row.agent),
         )
-        for row in found.kept
+        for row in report.kept
     ]
-    diffs = [_change(found, row) for row in found.kept]
+    diffs = [_change(report, row) for row in report.kept]
     note = "Each change is against the best before it, as it is estimated now; ± is the standard error."
-    if not all(row.pairs for row in found.kept):
+    if not all(row.pairs for row in report.kept):
         note += " A change without pairs is the difference of two comparisons with the start."
     table = markup.table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
     return markup.section("Kept changes", table, markup.paragraph(note, "note"))
 
 
-def _change(found: Report, row: Highlight) -> str:
-    diff = found.material.diffs.get(row.number, "")
+def _change(report: Report, row: Highlight) -> str:
+    diff = report.material.diffs.get(row.number, "")
     title = f"+{row.added} −{row.removed} lines, commit {row.commit[:7]}"
     return markup.folded(title, markup.diff(diff)) if diff else f"<small>{markup.plain(title)}</small>"
 
@@ -181,24 +181,24 @@ def _score(row: Highlight) -> str:
     return f"{row.val_bpb:.4f}" if row.val_bpb is not None else ""
 
 
-def _whole(found: Report) -> str:
-    if not found.kept:
+def _whole(report: Report) -> str:
+    if not report.kept:
         return ""
-    diff = found.material.diff
+    diff = report.material.diff
     if not diff:
         return markup.section("From the start to the best", markup.paragraph("The change could not be read from git."))
     lines = diff.partition("\n@@")[2].splitlines()  # without the header
     added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
     change = markup.folded(f"+{added} −{removed} lines of {TARGET.path}", markup.diff(diff))
-    moved = f"{found.set_for_machine}: {phrases.NOT_COMPARED}, and not part of this change. `make apply` sets it too."
+    moved = f"{report.set_for_machine}: {phrases.NOT_COMPARED}, and not part of this change. `make apply` sets it too."
     return markup.section(
-        "From the start to the best", change, *([markup.paragraph(moved)] if found.set_for_machine else [])
+        "From the start to the best", change, *([markup.paragraph(moved)] if report.set_for_machine else [])
     )
 
 
-def _curves(found: Report) -> str:
-    material = found.material
-    best = material.best_curve if found.kept else ()
+def _curves(report: Report) -> str:
+    material = report.material
+    best = material.best_curve if report.kept else ()
     wide, small = (
         chart.curves_chart(material.start_curve, best, style) for style in (chart.CURVES_WIDE, chart.CURVES_SMALL)
     )
@@ -210,41 +210,41 @@ def _curves(found: Report) -> str:
     return markup.section("Training curves", markup.charts(svg(wide, "wide"), svg(small, "small"), caption))
 
 
-def _topics(found: Report) -> str:
-    rows = [(markup.plain(topic.name or "other"), str(topic.tried), str(topic.kept)) for topic in found.topics]
+def _topics(report: Report) -> str:
+    rows = [(markup.plain(topic.name or "other"), str(topic.tried), str(topic.kept)) for topic in report.topics]
     table = (
         markup.table(("topic", "tried", "kept"), rows, ("tried", "kept"))
         if rows
         else markup.paragraph("Nothing was tried.")
     )
-    untried = f"Not tried: {', '.join(found.untried)}." if found.untried else "Every topic was tried."
+    untried = f"Not tried: {', '.join(report.untried)}." if report.untried else "Every topic was tried."
     return markup.section("What was explored", table, markup.paragraph(untried))
 
 
-def _noise(found: Report) -> str:
-    return markup.section("Noise", markup.paragraph(found.noise))
+def _noise(report: Report) -> str:
+    return markup.section("Noise", markup.paragraph(report.noise))
 
 
 # -- where and how ----------------------------------------------------------------------------------------------------
 
 
-def _setting(found: Report) -> str:
-    config = found.config
-    safe = "nothing; the sandbox was complete" if found.start is not None else "unknown"
+def _setting(report: Report) -> str:
+    config = report.config
+    safe = "nothing; the sandbox was complete" if report.start is not None else "unknown"
     rows = (
-        ("machine", ", ".join(found.material.machine) or "unknown"),
+        ("machine", ", ".join(report.material.machine) or "unknown"),
         ("device", config.device),
         ("profile", config.profile),
         (
             "set in train.py",
-            typeset(f"{found.set_for_machine} ({phrases.NOT_COMPARED})") if found.set_for_machine else "nothing",
+            typeset(f"{report.set_for_machine} ({phrases.NOT_COMPARED})") if report.set_for_machine else "nothing",
         ),
         ("dataset", config.dataset),
         ("budget", f"{config.budget_s:g} s of training each, {config.slots} at a time"),
         ("agent", config.agent),
         ("seed", str(config.seed)),
-        ("unprotected", ", ".join(found.unprotected) or ("nothing was trained" if found.rehearsal else safe)),
-        *([("nodes", found.nodes)] if found.nodes else []),
+        ("unprotected", ", ".join(report.unprotected) or ("nothing was trained" if report.rehearsal else safe)),
+        *([("nodes", report.nodes)] if report.nodes else []),
     )
     return markup.section(
         "Where it was measured",
@@ -252,8 +252,8 @@ def _setting(found: Report) -> str:
     )
 
 
-def _agents(found: Report) -> str:
-    if not found.agents:
+def _agents(report: Report) -> str:
+    if not report.agents:
         return ""
     columns = ("agent", "tried", "kept", phrases.BPB, "proposals", "without a proposal", "s a proposal", "tokens")
     rows = [
@@ -261,7 +261,7 @@ def _agents(found: Report) -> str:
             markup.plain(one.agent), str(one.tried), str(one.kept), markup.own(phrases.change(one.change)), str(one.proposed), str(one.failed),
             f"{one.seconds / max(1, one.proposed + one.failed):.1f}", f"{one.tokens:,}",
         )
-        for one in found.agents
+        for one in report.agents
     ]  # fmt: skip
     asked = ("agent", "operator", "asked for", "usable", "kept", phrases.BPB)
     operators = [
@@ -273,47 +273,47 @@ def _agents(found: Report) -> str:
             str(row.kept),
             markup.own(phrases.change(row.change)),
         )
-        for one in found.agents
+        for one in report.agents
         for name, row in one.operators.items()
     ]
     tables = markup.table(columns, rows, columns[1:]) + (markup.table(asked, operators, asked[2:]) if operators else "")
     return markup.section("Agents and what they cost", tables)
 
 
-def _program(found: Report) -> str:
-    program, changed = found.material.program, found.material.program_changed
+def _program(report: Report) -> str:
+    program, changed = report.material.program, report.material.program_changed
     if not program:
         return markup.section("program.md", markup.paragraph("It cannot be read any more."))
     title = "program.md as it is now; the run used an earlier version" if changed else "program.md as the run used it"
     return markup.section("program.md", markup.folded(title, f'<pre class="text">{markup.block(program)}</pre>'))
 
 
-def _reproduce(found: Report) -> str:
-    config, logs = found.config, found.material.logs
-    begin, best = found.commits
+def _reproduce(report: Report) -> str:
+    config, logs = report.config, report.material.logs
+    begin, best = report.commits
     commands = []
-    if found.kept:
+    if report.kept:
         commands += [
-            ("Commit the best train.py on your branch", make("apply", found.run, *logs).strip("`")),
+            ("Commit the best train.py on your branch", make("apply", report.run, *logs).strip("`")),
             (
                 "Read the kept changes, one commit each",
-                quoted([*found.material.git, "log", "-p", f"{begin[:12]}..{found.material.branch or best[:12]}"]),
+                quoted([*report.material.git, "log", "-p", f"{begin[:12]}..{report.material.branch or best[:12]}"]),
             ),
-            ("Go on from the best", make("run", "--from", found.run, *logs).strip("`")),
+            ("Go on from the best", make("run", "--from", report.run, *logs).strip("`")),
         ]
-        seeds = found.check.seeds if found.check is not None else 0
+        seeds = report.check.seeds if report.check is not None else 0
         commands.append(
             (
                 "Measure start and best on further seeds",
-                make("report", found.run, "--seeds", str(seeds + 5), *logs).strip("`"),
+                make("report", report.run, "--seeds", str(seeds + 5), *logs).strip("`"),
             )
         )
-    options = ("--name", f"{found.run}-again", "--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset,
+    options = ("--name", f"{report.run}-again", "--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset,
                "--device", config.device, "--profile", config.profile, "--budget", f"{config.budget_s:g}",
-               "--slots", str(config.slots), "--executor", config.executor, *found.limits, *found.knows, *logs)  # fmt: skip
+               "--slots", str(config.slots), "--executor", config.executor, *report.limits, *report.knows, *logs)  # fmt: skip
     lacks = [
-        *(["a new run knows more of earlier ones"] if not found.knows else []),
-        *(["what you told the agents is not repeated"] if found.hints else []),
+        *(["a new run knows more of earlier ones"] if not report.knows else []),
+        *(["what you told the agents is not repeated"] if report.hints else []),
     ]
     but = f" ({'; '.join(lacks)})" if lacks else ""
     again = f"Repeat the run with its seed{but}"
@@ -321,6 +321,6 @@ def _reproduce(found: Report) -> str:
     items = "".join(
         f"<dt>{markup.plain(what)}</dt><dd><code>{markup.plain(command)}</code></dd>" for what, command in commands
     )
-    where = f"The run started from commit {begin[:12]}" + (f"; the best is {best[:12]}" if found.kept else "")
-    branch = f" on the branch {found.material.branch}" if found.kept and found.material.branch else ""
+    where = f"The run started from commit {begin[:12]}" + (f"; the best is {best[:12]}" if report.kept else "")
+    branch = f" on the branch {report.material.branch}" if report.kept and report.material.branch else ""
     return markup.section("How to reproduce it", f"<dl>{items}</dl>", markup.paragraph(f"{where}{branch}.", "note"))

@@ -20,31 +20,31 @@ def what(row: Highlight) -> str:
     return f"{markup.plain(name)}{more}"
 
 
-def others(found: Report) -> str:
+def others(report: Report) -> str:
     """Return the near misses and the changes that hurt most."""
     parts = []
     for title, rows, none in (
-        ("Near misses", found.near, "No other change gained more than its standard error."),
-        ("What hurt most", found.hurt, "No change was worse by more than the noise."),
+        ("Near misses", report.near, "No other change gained more than its standard error."),
+        ("What hurt most", report.hurt, "No change was worse by more than the noise."),
     ):
         parts.append(markup.section(title, _table(rows) if rows else markup.paragraph(none)))
     return "\n".join(parts)
 
 
-def every(found: Report) -> str:
+def every(report: Report) -> str:
     """Return all experiments with a verdict in a table that opens at a click."""
-    rows = found.experiments
+    rows = report.experiments
     if not rows:
         return ""
     count = f"{len(rows)} experiment{'s' if len(rows) > 1 else ''}"
     return markup.section("All experiments", markup.folded(count, _table(rows)))
 
 
-def hints(found: Report) -> str:
+def hints(report: Report) -> str:
     """Return the hints of the human, and the reasons for skipping."""
-    if not found.hints:
+    if not report.hints:
         return ""
-    rows = "".join(f"<dt>{markup.plain(what)}</dt><dd>{markup.plain(text)}</dd>" for what, text in found.hints)
+    rows = "".join(f"<dt>{markup.plain(what)}</dt><dd>{markup.plain(text)}</dd>" for what, text in report.hints)
     return markup.section("What you told the agents", f"<dl>{rows}</dl>")
 
 

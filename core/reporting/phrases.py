@@ -36,84 +36,84 @@ NOT_COMPARED = "set for this machine before the run began, so not compared"
 
 def verdict(experiment: Experiment, alive: bool = True) -> str:
     """Return the state of an experiment as text. `alive`: whether a loop still works on experiments without a verdict."""
-    found = experiment.verdict
-    if found is None:
+    judged = experiment.verdict
+    if judged is None:
         is_queued = experiment.approved or experiment.is_pending_retry  # nobody is asked about a retry
         doing = "running" if experiment.launched else "queued" if is_queued else "waiting"
         return doing if alive else f"was {doing}"
-    if experiment.by == "human" and not found.stopped:
-        return found.words + BY_YOU
-    if found is Verdict.DISCARD and experiment.gain is not None:
+    if experiment.by == "human" and not judged.stopped:
+        return judged.words + BY_YOU
+    if judged is Verdict.DISCARD and experiment.gain is not None:
         if not experiment.within_noise:
-            return WORSE if experiment.gain < 0 else found.words
+            return WORSE if experiment.gain < 0 else judged.words
         return NOT_CONFIRMED if experiment.pairs > 1 else INCONCLUSIVE
-    if found is Verdict.CRASH and experiment.crash:
+    if judged is Verdict.CRASH and experiment.crash:
         return f"crash {experiment.crash}"
-    return found.words
+    return judged.words
 
 
-def change(found: float, error: float | None = None) -> str:
+def change(change: float, error: float | None = None) -> str:
     """Return a change of the score in bpb as text, with its standard error if known. A minus is better."""
-    return f"{found + 0.0:+.4f}" + (f" ± {error:.4f}" if error is not None else "")  # + 0.0 turns -0.0 into 0.0
+    return f"{change + 0.0:+.4f}" + (f" ± {error:.4f}" if error is not None else "")  # + 0.0 turns -0.0 into 0.0
 
 
-def change_of(found: Difference) -> str:
+def change_of(difference: Difference) -> str:
     """Return the change from the start to the best, with its standard error, as text."""
-    return change(found.change, found.error)
+    return change(difference.change, difference.error)
 
 
-def scores(found: Difference) -> str:
+def scores(difference: Difference) -> str:
     """Return the scores of start and best, and the change, as text. Without an error the two are the same train.py."""
-    if not found.error:
-        return f"{start_score(found)}, no change kept"
-    return f"{found.start:.4f} -> {found.best:.4f} ({change_of(found)})"
+    if not difference.error:
+        return f"{start_score(difference)}, no change kept"
+    return f"{difference.start:.4f} -> {difference.best:.4f} ({change_of(difference)})"
 
 
-def start_score(found: Difference) -> str:
+def start_score(difference: Difference) -> str:
     """Return the score of the start with the number of its seeds, as text. The score moves with each further seed."""
-    return f"{found.start:.4f} ({f'mean of {found.seeds} seeds' if found.seeds > 1 else 'one seed'})"
+    return f"{difference.start:.4f} ({f'mean of {difference.seeds} seeds' if difference.seeds > 1 else 'one seed'})"
 
 
-def fresh_seeds(found: FinalCheck) -> str:
+def fresh_seeds(check: FinalCheck) -> str:
     """Return what the final check was measured on, as text."""
-    return f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''} and the test split"
+    return f"{check.seeds} fresh seed{'s' if check.seeds > 1 else ''} and the test split"
 
 
-def final_check(found: FinalCheck) -> str:
+def final_check(check: FinalCheck) -> str:
     """Return what the final check has measured, as text."""
-    return f"Measured afresh on {_scores(found)}"
+    return f"Measured afresh on {_scores(check)}"
 
 
-def _scores(found: FinalCheck) -> str:
+def _scores(check: FinalCheck) -> str:
     """Return the seeds of a check, the two scores and the change, as text."""
-    return f"{fresh_seeds(found)}: {scores(found)}"
+    return f"{fresh_seeds(check)}: {scores(check)}"
 
 
-def final_verdict(found: FinalCheck) -> str:
+def final_verdict(check: FinalCheck) -> str:
     """Return whether the gain holds, as a sentence."""
-    if found.holds:
+    if check.holds:
         return "The gain holds."
-    if found.change > found.needed:
+    if check.change > check.needed:
         return "On this split the best is worse than the start. Look at the kept changes before you use them."
-    return f"The gain is not certain: {found.needed:.4f} was needed."
+    return f"The gain is not certain: {check.needed:.4f} was needed."
 
 
-def final_result(found: FinalCheck) -> str:
+def final_result(check: FinalCheck) -> str:
     """Return what the final check has measured, and whether the gain holds, as text."""
-    return f"{final_check(found)}. {final_verdict(found)}"
+    return f"{final_check(check)}. {final_verdict(check)}"
 
 
-def longer_result(found: FinalCheck, state: State) -> str:
+def longer_result(check: FinalCheck, state: State) -> str:
     """Return what the check with a longer budget has measured, and whether the gain holds there, as text."""
     assert state.config is not None
-    if found.holds:
+    if check.holds:
         words = "The gain holds with the longer budget."
-    elif found.change > found.needed:
+    elif check.change > check.needed:
         words = "With the longer budget the best is worse than the start."
     else:
-        words = f"With the longer budget the gain is not certain: {found.needed:.4f} was needed."
+        words = f"With the longer budget the gain is not certain: {check.needed:.4f} was needed."
     budget = f"With {LONGER:g} times the budget ({LONGER * state.config.budget_s:g} s)"
-    return f"{budget}, on {_scores(found)}. {words}"
+    return f"{budget}, on {_scores(check)}. {words}"
 
 
 def checks(state: State, sigma: float) -> list[str]:
@@ -132,13 +132,13 @@ def machine_speed(speed: float | None) -> str:
     return f"machine {abs(speed - 1):.0%} {'faster' if speed > 1 else 'slower'} than at the start"
 
 
-def grouped(found: Grouped) -> str:
+def grouped(event: Grouped) -> str:
     """Return what a comparison of nodes has shown, as a sentence; "" if nothing was compared."""
-    if not found.other:
+    if not event.other:
         return ""
-    node, other = sanitize_line(found.node, 80), sanitize_line(found.other, 80)
-    size, side = f"{abs(found.difference):.4f} {TARGET.unit}", "higher" if found.difference > 0 else "lower"
-    if found.group == found.node:
+    node, other = sanitize_line(event.node, 80), sanitize_line(event.other, 80)
+    size, side = f"{abs(event.difference):.4f} {TARGET.unit}", "higher" if event.difference > 0 else "lower"
+    if event.group == event.node:
         return f"Node {node} scores {size} {side} than {other} on the same train.py; pairs stay on one of them."
     return f"Node {node} scores like {other} on the same train.py ({size} apart), so a pair may use both."
 
@@ -151,8 +151,8 @@ def unequal_nodes(state: State) -> str:
     groups: dict[str, list[str]] = {}
     for node in (node for node in state.nodes if node in compared):
         groups.setdefault(pairing.group(state, node), []).append(sanitize_line(node, 80))
-    found = "; ".join(" and ".join(nodes) for nodes in groups.values())
-    return f"Nodes give different scores, so only scores of one group are compared: {found}."
+    text = "; ".join(" and ".join(nodes) for nodes in groups.values())
+    return f"Nodes give different scores, so only scores of one group are compared: {text}."
 
 
 def duration(seconds: float) -> str:

@@ -24,7 +24,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         seed=config.seed,
         noise=str(noise),
         checks=tuple(phrases.checks(state, noise.sigma)),
-        gain=phrases.scores(found) if (found := gain.so_far(state, noise.sigma)) is not None else "",
+        gain=phrases.scores(difference) if (difference := gain.so_far(state, noise.sigma)) is not None else "",
         scoreboard=tuple(
             (score.agent, score.tried, score.kept, score.change, score.seconds) for score in scoreboard.scores(state)
         ),
@@ -41,10 +41,10 @@ def publish(folder: Path, state: State, sigma: float) -> None:
 
 def rows(state: State, sigma: float) -> list[Row]:
     """Return the baseline, then every experiment with a verdict, in order of their numbers."""
-    found = []
+    table = []
     base = state.baseline
     if base is not None:
-        found.append(
+        table.append(
             Row(
                 number=0,
                 commit=base.commit,
@@ -59,7 +59,7 @@ def rows(state: State, sigma: float) -> list[Row]:
             )
         )
     scale = gain.Scale(state)
-    return found + [_row(scale, e) for e in state.experiments.values() if e.verdict is not None]
+    return table + [_row(scale, e) for e in state.experiments.values() if e.verdict is not None]
 
 
 def _row(scale: gain.Scale, experiment: Experiment) -> Row:

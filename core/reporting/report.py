@@ -183,13 +183,13 @@ def report(state: State, noise: Noise, material: Material) -> Report:
     longer = final_check.outcome(state, noise.sigma, Role.LONGER)
     experiments = list(state.experiments.values())
     topics = highlights.topics(state)
-    result, found, checked = _finding(state, found_gain, check)
+    result, counts, checked = _finding(state, found_gain, check)
     return Report(
         run=state.name,
         config=config,
         limits=_limits(state),
         knows=() if state.earlier is not None else ("--no-earlier",),
-        found=found,
+        found=counts,
         checked=checked,
         result=result,
         title=_title(state, found_gain, check),
@@ -245,9 +245,9 @@ def _finding(state: State, result: Difference | None, check: FinalCheck | None) 
     counts = _opened(f"{phrases.count(kept, 'change')} kept{so_far}", rehearsal)
     if check is None:
         return "not measured afresh", f"{counts}: {metric} {phrases.scores(result)}", "Not measured afresh."
-    found = f"{counts}: {metric} {phrases.scores(check)} on {phrases.fresh_seeds(check)}"
+    result_text = f"{counts}: {metric} {phrases.scores(check)} on {phrases.fresh_seeds(check)}"
     outcome = "confirmed" if check.holds else "worse" if check.change > check.needed else "not certain"
-    return outcome, found, f"{phrases.final_verdict(check)} {_chosen_by(result)}"
+    return outcome, result_text, f"{phrases.final_verdict(check)} {_chosen_by(result)}"
 
 
 def _chosen_by(result: Difference) -> str:
@@ -255,9 +255,9 @@ def _chosen_by(result: Difference) -> str:
     return f"On the seeds of the search, which chose the changes: {phrases.scores(result)}."
 
 
-def _opened(words: str, rehearsal: bool) -> str:
+def _opened(text: str, rehearsal: bool) -> str:
     """Return the beginning of the headline, which says if nothing was trained."""
-    return f"In a rehearsal, {words[0].lower()}{words[1:]}" if rehearsal else words
+    return f"In a rehearsal, {text[0].lower()}{text[1:]}" if rehearsal else text
 
 
 def _title(state: State, result: Difference | None, check: FinalCheck | None) -> str:
@@ -293,9 +293,9 @@ def _limits(state: State) -> tuple[str, ...]:
 def _hints(state: State) -> tuple[tuple[str, str], ...]:
     """Return what the human told the agents, with what it was."""
     return tuple(
-        (f"hint {one.number}" if one.skipped is None else f"#{one.skipped} skipped", one_line(one.text, 400))
-        for one in state.all_hints
-        if not one.taken_back
+        (f"hint {hint.number}" if hint.skipped is None else f"#{hint.skipped} skipped", one_line(hint.text, 400))
+        for hint in state.all_hints
+        if not hint.taken_back
     )
 
 
@@ -313,8 +313,8 @@ def _noise(noise: Noise) -> str:
 
 def _outcomes(experiments: list[Experiment], *, tried: bool) -> dict[str, int]:
     """Return outcome -> count, the most frequent first, of the experiments that were tried, or of the others with a verdict."""
-    found = (verdict(e) for e in experiments if e.verdict is not None and e.verdict.tried is tried)
-    return dict(Counter(found).most_common())
+    verdicts = (verdict(e) for e in experiments if e.verdict is not None and e.verdict.tried is tried)
+    return dict(Counter(verdicts).most_common())
 
 
 def _progress(state: State, sigma: float) -> Progress:

@@ -134,8 +134,8 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
     ]
     if header.gain:
         lines.append(f"{TARGET.metric} {header.gain}; noise {header.noise}. {kept} kept of {tried}. {SIGN}")
-    for words in header.checks:
-        lines += ["", words]
+    for check in header.checks:
+        lines += ["", check]
     if len(header.scoreboard) > 1:
         lines += ["", f"| agent | tried | kept | {BPB} | seconds proposing |", "| --- | --- | --- | --- | --- |"]
         lines += [
@@ -155,8 +155,8 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _highlight(one: Highlight) -> str:
-    return f"- {one.change_words} · #{one.number} {_text(one.name)}"
+def _highlight(highlight: Highlight) -> str:
+    return f"- {highlight.change_words} · #{highlight.number} {_text(highlight.name)}"
 
 
 def _finding(row: Row) -> list[str]:

@@ -123,48 +123,48 @@ def run_comparison(first: RunFacts, second: RunFacts) -> RunComparison:
     )  # fmt: skip
 
 
-def text(found: RunComparison, width: int) -> Iterator[str]:
+def text(comparison: RunComparison, width: int) -> Iterator[str]:
     """Yield what `compare --runs` prints, as lines of at most `width` columns."""
     room = max(20, (width - LABEL - GAP) // 2)
-    for label, *cells in _rows(found):
+    for label, *cells in _rows(comparison):
         columns = [textwrap.wrap(cell, room) or [UNKNOWN] for cell in cells]
         for index in range(max(map(len, columns))):
             left, right = (column[index] if index < len(column) else "" for column in columns)
             yield f"{label if not index else '':<{LABEL}}{left:<{room}}{'':<{GAP}}{right}".rstrip()
     yield ""
-    said = ["Not comparable:", *found.obstacles] if found.obstacles else [found.words]
-    for index, words in enumerate(said):
+    sentences = ["Not comparable:", *comparison.obstacles] if comparison.obstacles else [comparison.words]
+    for index, words in enumerate(sentences):
         indent = "  " if index else ""
         yield from textwrap.wrap(
             words, max(40, width), initial_indent=indent, subsequent_indent=2 * indent, break_on_hyphens=False
         )
 
 
-def _rows(found: RunComparison) -> Iterator[tuple[str, str, str]]:
+def _rows(comparison: RunComparison) -> Iterator[tuple[str, str, str]]:
     """Yield a label and the facts of both runs."""
-    first, second = map(_cells, found.runs)
+    first, second = map(_cells, comparison.runs)
     for label in first:
         yield label, first[label], second[label]
 
 
-def _cells(found: RunFacts) -> dict[str, str]:
+def _cells(facts: RunFacts) -> dict[str, str]:
     """Return label -> fact."""
-    check = found.final_check
-    training = f"{found.profile}, {found.budget_s:g} s each" + (", a rehearsal" if found.rehearsal else "")
+    check = facts.final_check
+    training = f"{facts.profile}, {facts.budget_s:g} s each" + (", a rehearsal" if facts.rehearsal else "")
     return {
-        "": found.run,
-        "start": _bpb(found.start),
-        "best": _bpb(found.best),
-        "change so far": phrases.change(found.gain.change, found.gain.error) if found.gain and found.kept else UNKNOWN,
+        "": facts.run,
+        "start": _bpb(facts.start),
+        "best": _bpb(facts.best),
+        "change so far": phrases.change(facts.gain.change, facts.gain.error) if facts.gain and facts.kept else UNKNOWN,
         "measured afresh": _afresh(check) if check is not None else UNKNOWN,
-        "experiments": str(found.tried),
-        "kept": str(found.kept),
-        "hours": f"{found.hours:.1f}",
-        "machine": phrases.one_line(", ".join((found.device, *found.machine)), 240),
+        "experiments": str(facts.tried),
+        "kept": str(facts.kept),
+        "hours": f"{facts.hours:.1f}",
+        "machine": phrases.one_line(", ".join((facts.device, *facts.machine)), 240),
         "training": training,
-        "dataset": phrases.one_line(found.dataset, 240),
-        "agent": phrases.one_line(found.agent, 120),
-        "phase": phrases.one_line(found.phase, 120),
+        "dataset": phrases.one_line(facts.dataset, 240),
+        "agent": phrases.one_line(facts.agent, 120),
+        "phase": phrases.one_line(facts.phase, 120),
     }
 
 

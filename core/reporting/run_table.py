@@ -22,31 +22,31 @@ def table(runs: Sequence[RunStatus | str], width: int = WIDTH) -> list[str]:
         runs: The status of each run, or a sentence for one that cannot be read. The sentence is its line.
         width: Characters of a line. Long names make it longer.
     """
-    rows = [_cells(found) for found in runs if not isinstance(found, str)]
+    rows = [_cells(status) for status in runs if not isinstance(status, str)]
     widths = [max(map(len, column)) for column in zip(HEADER[:-1], *rows, strict=True)]
     room = max(PHASE, width - sum(widths) - len(GAP) * len(widths))
     lines = [_line(HEADER[:-1], widths, HEADER[-1])] if rows else []
-    for found in runs:
-        if isinstance(found, str):
-            lines.append(found)
+    for status in runs:
+        if isinstance(status, str):
+            lines.append(status)
         else:
-            phase = one_line(found.phase, room) + begun_as(found.run, found.begun_as)
-            lines.append(_line(_cells(found), widths, phase))
+            phase = one_line(status.phase, room) + begun_as(status.run, status.begun_as)
+            lines.append(_line(_cells(status), widths, phase))
     return lines
 
 
-def _cells(found: RunStatus) -> tuple[str, ...]:
+def _cells(status: RunStatus) -> tuple[str, ...]:
     """Return the columns of a run but the last."""
-    gain = found.gain
+    gain = status.gain
     return (
-        found.run,
-        time.strftime("%m-%d %H:%M", time.localtime(found.begun_t)) if found.begun_t else "-",
-        duration(found.worked_s),
-        f"{'rehearsal' if found.rehearsal else f'{found.device} {found.budget_s:g} s'}, {one_line(dataset(found.dataset), DATA)}",
-        one_line(found.agent, AGENT),
-        f"{found.kept} of {found.tried}",
-        f"{found.baseline:.4f}" if found.baseline is not None else "-",
-        change(gain.change, gain.error) if gain is not None and found.kept else "-",
+        status.run,
+        time.strftime("%m-%d %H:%M", time.localtime(status.begun_t)) if status.begun_t else "-",
+        duration(status.worked_s),
+        f"{'rehearsal' if status.rehearsal else f'{status.device} {status.budget_s:g} s'}, {one_line(dataset(status.dataset), DATA)}",
+        one_line(status.agent, AGENT),
+        f"{status.kept} of {status.tried}",
+        f"{status.baseline:.4f}" if status.baseline is not None else "-",
+        change(gain.change, gain.error) if gain is not None and status.kept else "-",
     )
 
 

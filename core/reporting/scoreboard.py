@@ -66,11 +66,11 @@ class Score:
 
 def scores(state: State) -> list[Score]:
     """Return the statistics of each agent that was asked, the one with the most kept experiments first."""
-    found: dict[str, Score] = {}
+    by_agent: dict[str, Score] = {}
     scale = Scale(state)
 
     def of(agent: str) -> Score:
-        return found.setdefault(agent, Score(agent))
+        return by_agent.setdefault(agent, Score(agent))
 
     for e in state.experiments.values():
         agent = e.agent
@@ -91,7 +91,7 @@ def scores(state: State) -> list[Score]:
             _book(of(cost.model), cost)
     for agent, count in state.refusals.items():
         of(agent).failed += count
-    return sorted(found.values(), key=lambda score: (-score.kept, score.change, score.agent))
+    return sorted(by_agent.values(), key=lambda score: (-score.kept, score.change, score.agent))
 
 
 def _book(score: Score, cost: Cost, *, failed: bool = False) -> float:
@@ -147,21 +147,21 @@ def _judge(score: Score, e: Experiment, scale: Scale) -> None:
             score.operators[e.notes.operator] = replace(row, kept=row.kept + 1, change=row.change + change)
 
 
-def lines(found: Sequence[Score]) -> list[str]:
+def lines(scores: Sequence[Score]) -> list[str]:
     """Return the statistics as lines. Empty if there is only one agent and it uses no model."""
-    if len(found) < 2 and not any(score.tokens for score in found):
+    if len(scores) < 2 and not any(score.tokens for score in scores):
         return []
-    told = []
-    for score in found:
-        told.append(
+    rows = []
+    for score in scores:
+        rows.append(
             f"{score.agent}: {score.kept} kept of {score.tried} tried, change {phrases.change(score.change)}, "
             f"{score.seconds / max(1, score.proposed + score.failed):.1f} s a proposal"
             + (f", {score.tokens / 1000:.0f}k tokens" if score.tokens else "")
             + (f", {score.failed} times without a proposal" if score.failed else "")
         )
-        told += [f"  {name}: {_steps(form)}" for name, form in score.formats.items()]
-        told += [f"  {name}: {_found(row)}" for name, row in sorted(score.operators.items(), key=_rank)]
-    return told
+        rows += [f"  {name}: {_steps(form)}" for name, form in score.formats.items()]
+        rows += [f"  {name}: {_found(row)}" for name, row in sorted(score.operators.items(), key=_rank)]
+    return rows
 
 
 def _steps(form: Form) -> str:

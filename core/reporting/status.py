@@ -274,10 +274,16 @@ def status(
 
 
 def _gain(state: State, noise: Noise) -> Gain | None:
-    found = gain.so_far(state, noise.sigma)
-    if found is None:
+    difference = gain.so_far(state, noise.sigma)
+    if difference is None:
         return None
-    return Gain(start=found.start, best=found.best, change=found.change, error=found.error, seeds=found.seeds)
+    return Gain(
+        start=difference.start,
+        best=difference.best,
+        change=difference.change,
+        error=difference.error,
+        seeds=difference.seeds,
+    )
 
 
 def _last(state: State, loop: int | None) -> tuple[Recent, ...]:
@@ -300,18 +306,18 @@ def _recent(scale: Scale, e: Experiment, loop: int | None) -> Recent:
 
 
 def _check(state: State, noise: Noise, role: Role) -> FinalCheck | None:
-    found = final_check.outcome(state, noise.sigma, role)
-    if found is None:
+    check = final_check.outcome(state, noise.sigma, role)
+    if check is None:
         return None
     return FinalCheck(
-        start=found.start,
-        best=found.best,
-        error=found.error,
-        seeds=found.seeds,
-        change=found.change,
-        needed=found.needed,
-        holds=found.holds,
-        words=phrases.final_result(found) if role is Role.FINAL else phrases.longer_result(found, state),
+        start=check.start,
+        best=check.best,
+        error=check.error,
+        seeds=check.seeds,
+        change=check.change,
+        needed=check.needed,
+        holds=check.holds,
+        words=phrases.final_result(check) if role is Role.FINAL else phrases.longer_result(check, state),
     )
 
 

@@ -129,8 +129,8 @@ class ActiveRun:
     def sync_refs(self) -> None:
         """Make all refs match the journal. They can only differ after a crash."""
         wanted = wanted_refs(self.repo.refs, self.state, self.name)
-        for words in self.repo.refs.reconcile(self.name, wanted, self.state.known):
-            self.record(ev.Notice(text=words))
+        for note in self.repo.refs.reconcile(self.name, wanted, self.state.known):
+            self.record(ev.Notice(text=note))
 
     def point_incumbent(self) -> None:
         """Set the run's branch to the incumbent, and write its train.py and its whole change to the run's folder."""
@@ -169,11 +169,11 @@ def record_end(record: Journal, state: State, error: BaseException) -> None:
 
 def _why(error: BaseException) -> str:
     """Return what ended a loop, as one line."""
-    if (said := explained(error)) is not None:
-        return " ".join(said.split())
+    if (explanation := explained(error)) is not None:
+        return " ".join(explanation.split())
     if isinstance(error, KeyboardInterrupt):
         return "interrupted by Ctrl-C"
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    words = " ".join(str(error).split())
-    return f"an error in AutoResearch itself: {type(error).__name__}{f': {words}' if words else ''}{where}"
+    message = " ".join(str(error).split())
+    return f"an error in AutoResearch itself: {type(error).__name__}{f': {message}' if message else ''}{where}"

@@ -19,7 +19,7 @@ def is_applied(root: Path, folder: Path) -> bool:
     """
     try:
         mine, best = (
-            one.read_text(encoding="utf-8", errors="replace") for one in (root / TARGET.path, folder / "train.py")
+            path.read_text(encoding="utf-8", errors="replace") for path in (root / TARGET.path, folder / "train.py")
         )
     except OSError:
         return False

@@ -47,13 +47,13 @@ def tell(text: str) -> None:
 
 def options(values: Mapping[str, object]) -> list[str]:
     """Return the command-line words of the options whose value is not None. A flag has the value True, or False for its `--no-`."""
-    words: list[str] = []
+    arguments: list[str] = []
     for name, value in values.items():
         if isinstance(value, bool):
-            words.append(name if value else name.replace("--", "--no-", 1))
+            arguments.append(name if value else name.replace("--", "--no-", 1))
         elif value is not None:
-            words += [name, str(value)]
-    return words
+            arguments += [name, str(value)]
+    return arguments
 
 
 def background(folder: Path, arguments: Sequence[str]) -> None:
@@ -78,13 +78,13 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
         if process.poll() is not None:
             with (folder / LOG).open() as log:
                 log.seek(start)
-                words = log.read().strip()
+                output = log.read().strip()
             if new and not began and not _size(folder / journal.NAME):  # no run was begun
                 (folder / LOG).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     folder.rmdir()
             raise UsageError(
-                words or f"The loop ended at once with exit code {process.returncode} and without a message."
+                output or f"The loop ended at once with exit code {process.returncode} and without a message."
             )
         time.sleep(0.05)
     raise UsageError(f"The loop has not begun within {START_S:.0f} s. What it said is in {folder / LOG}.")
@@ -112,8 +112,8 @@ def follow(folder: Path) -> None:
         while True:
             for event in reader.new():
                 fold.apply(state, event)
-                if words := log_lines.line(event, state):
-                    say(words)
+                if text := log_lines.line(event, state):
+                    say(text)
             if run_lock.alive(folder) is None:
                 break
             time.sleep(0.5)

@@ -182,17 +182,17 @@ def _taken(state: State) -> set[str]:
 
 def _results(state: State) -> dict[str, str]:
     """Return idea -> the result of the last experiment that tried it. There is none while an experiment tries it."""
-    scale, found, taken = Scale(state), dict[str, str](), _taken(state)
+    scale, results, taken = Scale(state), dict[str, str](), _taken(state)
     wanted = taken - {e.notes.follows for e in state.experiments.values() if e.verdict is None} - {""}
     for e in state.experiments.values():
         if e.verdict is None or e.notes.follows not in wanted:
             continue
-        if e.verdict.may_repeat and e.notes.follows in found:  # an earlier result says more
+        if e.verdict.may_repeat and e.notes.follows in results:  # an earlier result says more
             continue
         change = scale.change(e)
         score = f", {change + 0.0:+.4f}" if change is not None else ""
-        found[e.notes.follows] = f"#{e.number}: {phrases.verdict(e)}{score}"
-    return found
+        results[e.notes.follows] = f"#{e.number}: {phrases.verdict(e)}{score}"
+    return results
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -322,11 +322,11 @@ class Server:
         try:
             return await self._handle(command)
         except OSError as error:
-            words = f"The command failed ({error}). The loop keeps running; nothing was recorded."
+            problem = f"The command failed ({error}). The loop keeps running; nothing was recorded."
         except Exception as error:  # a bug; the traceback goes to the loop's output
             traceback.print_exc()
-            words = f"The command failed ({type(error).__name__}: {error}). The loop keeps running; its output has the traceback."
-        return Reply(ok=False, words=words)
+            problem = f"The command failed ({type(error).__name__}: {error}). The loop keeps running; its output has the traceback."
+        return Reply(ok=False, words=problem)
 
     async def close(self) -> None:
         if self._path is not None:
@@ -369,10 +369,10 @@ def send(folder: Path, command: Command) -> Reply:
 
 def _silent(folder: Path, pid: int | None, why: str, sent: bool) -> str:
     so = "It received the command and may still carry it out" if sent else "Nothing was changed"
-    words = f"The loop of run {folder.name} does not answer ({why}). {so}; `make status` shows its state."
+    text = f"The loop of run {folder.name} does not answer ({why}). {so}; `make status` shows its state."
     if pid:
-        words += f" Its process is {pid}. If it stays silent, `kill {pid}` stops it cleanly."
-    return words
+        text += f" Its process is {pid}. If it stays silent, `kill {pid}` stops it cleanly."
+    return text
 
 
 def _check(path: Path) -> None:

@@ -51,7 +51,7 @@ def compare(
     else:
         if first is None or second is None:
             raise UsageError("Name two experiments, such as `compare 3 7`, or two runs with --runs.")
-        found = comparing.compare_experiments(project.pick(name), first, second)
-        shown = comparison.text(found, width)
-        data = msgspec.to_builtins(found)
+        result = comparing.compare_experiments(project.pick(name), first, second)
+        shown = comparison.text(result, width)
+        data = msgspec.to_builtins(result)
     say(json.dumps(data) if as_json else "\n".join(shown))

@@ -67,15 +67,15 @@ def ask_and_delete(project: Project, name: str, *, asks: bool) -> None:
         RepositoryError: Its refs belong to another run, its branch is checked out or was moved, or git failed.
         RunBusy: A final report or an export of the run is being made.
     """
-    found = what_belongs_to(project, name)
-    say(found.words)
+    deletion = what_belongs_to(project, name)
+    say(deletion.words)
     if asks:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise UsageError("Nothing was deleted. Without a terminal to ask at, add --yes.")
         if not typer.confirm(f"Delete run {name}?", default=False):
             say("Nothing was deleted.")
             return
-    delete(found)
+    delete(deletion)
     say(f"Run {name} was deleted.")
 
 
@@ -102,7 +102,7 @@ def what_belongs_to(project: Project, name: str) -> Deletion:
     return Deletion(folder, kept, repo, refs)
 
 
-def delete(found: Deletion) -> None:
+def delete(deletion: Deletion) -> None:
     """Delete the refs and the folder of a run. If the refs cannot be deleted, the run is left as it was.
 
     Raises:
@@ -110,15 +110,15 @@ def delete(found: Deletion) -> None:
         RepositoryError: The refs cannot be deleted.
         RunBusy: A loop or a final report has started meanwhile.
     """
-    folder = found.folder
+    folder = deletion.folder
     doomed = folder.with_name(f".{folder.name}.deleted-{os.getpid()}")  # no name of a run
     try:
         lock = Lock(folder, loop=False)
         try:
             folder.rename(doomed)
-            if found.repo is not None and found.refs:
+            if deletion.repo is not None and deletion.refs:
                 try:
-                    found.repo.names.delete(folder.name, found.refs)
+                    deletion.repo.names.delete(folder.name, deletion.refs)
                 except BaseException:  # also Ctrl-C
                     doomed.rename(folder)
                     raise

@@ -38,9 +38,9 @@ def known_effects(project: Project, config: RunConfig) -> ev.Earlier | None:
     effects: list[Effect] = []
     runs: list[str] = []
     for folder in islice(_comparable_runs(project, config), MOST_RUNS):
-        found = _effects_in(folder)[: MOST_EFFECTS - len(effects)]
-        if found:
-            effects += found
+        own = _effects_in(folder)[: MOST_EFFECTS - len(effects)]
+        if own:
+            effects += own
             runs.append(folder.name)
         if len(effects) >= MOST_EFFECTS:
             break
@@ -66,20 +66,25 @@ def lessons(project: Project, config: RunConfig, origin: str | None) -> ev.Lesso
     folders = [project.pick(origin)] if origin is not None else _comparable_runs(project, config)
     for folder in folders:
         with contextlib.suppress(Exception):  # whatever is wrong with an old journal must not prevent a new run
-            found = read_state(folder).lessons
-            if found is not None:
-                return ev.Lessons(lines=found.lines, agent=found.agent, source=folder.name)
+            earlier_lessons = read_state(folder).lessons
+            if earlier_lessons is not None:
+                return ev.Lessons(lines=earlier_lessons.lines, agent=earlier_lessons.agent, source=folder.name)
     where = f"Run {origin} has" if origin is not None else "Earlier runs on the same data have"
     return ev.Notice(text=f"{where} no lessons, so this run begins without any.")
 
 
 def effects_of(state: State) -> Iterator[Effect]:
     """Yield the effect of each scored experiment, the newest first, whose change is noted as ideas of the book and constants."""
-    for one in reversed(state.experiments.values()):
-        if one.gain is not None and math.isfinite(one.gain) and one.revised is None and _noted(one):
-            before, after = one.notes.before or {}, one.notes.knobs or {}
+    for experiment in reversed(state.experiments.values()):
+        if (
+            experiment.gain is not None
+            and math.isfinite(experiment.gain)
+            and experiment.revised is None
+            and _noted(experiment)
+        ):
+            before, after = experiment.notes.before or {}, experiment.notes.knobs or {}
             yield Effect(
-                gain=round(one.gain, 5), edits=one.notes.edits or (), step=one.notes.step, before=before, after=after
+                gain=round(experiment.gain, 5), edits=experiment.notes.edits or (), step=experiment.notes.step, before=before, after=after
             )  # fmt: skip
 
 
@@ -113,8 +118,8 @@ def _merged(effects: list[Effect]) -> tuple[Effect, ...]:
     )
 
 
-def _noted(one: Experiment) -> bool:
-    before, after, edits = one.notes.before or {}, one.notes.knobs or {}, one.notes.edits or ()
+def _noted(experiment: Experiment) -> bool:
+    before, after, edits = experiment.notes.before or {}, experiment.notes.knobs or {}, experiment.notes.edits or ()
     return bool(edits or after) and before.keys() == after.keys() and BOOK.issuperset(edits)
 
 

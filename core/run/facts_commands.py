@@ -88,14 +88,14 @@ def notebook(folder: Path) -> Notebook:
 
 def reported(folder: Path) -> Reported:
     """Return where the report of a run is, and what its checks have found. Raises as `read_state`."""
-    found = read_status(folder)
+    run_status = read_status(folder)
     return Reported(
-        run=found.run,
-        report=found.report,
-        picture=found.picture,
-        gain=found.gain,
-        final_check=found.final_check,
-        longer_check=found.longer_check,
+        run=run_status.run,
+        report=run_status.report,
+        picture=run_status.picture,
+        gain=run_status.gain,
+        final_check=run_status.final_check,
+        longer_check=run_status.longer_check,
     )
 
 
@@ -107,12 +107,12 @@ def application(project: Project, folder: Path, *, dry_run: bool) -> Application
     message = commit_message(state, schedule.noise(state))
     repo = Repository.open(project.root, project.logs / "repository")
     diff = repo.diff(state.start_commit.commit, state.incumbent)
-    words = apply_best(project, folder, dry_run=dry_run)
+    text = apply_best(project, folder, dry_run=dry_run)
     return Application(
         run=folder.name,
         dry_run=dry_run,
         applied=is_applied(project.root, folder),
-        words=words,
+        words=text,
         message=message,
         diff=diff,
     )

@@ -36,14 +36,16 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
         last = result.reason
         if result.outcome is Outcome.INTERRUPTED:
             break
-    found = final_check.outcome(active.state, schedule.noise(active.state).sigma, role)
-    if found is None:
+    outcome = final_check.outcome(active.state, schedule.noise(active.state).sigma, role)
+    if outcome is None:
         raise UsageError(f"The start and the best could not both be scored on the test split: {last}.")
-    return found
+    return outcome
 
 
 async def _run(executor: Executor, job: Job, nodes: Collection[str]) -> tuple[Result, Placed]:
     """Run a job, on one of these nodes if any are named. Returns its result, and where it ran; its node is "" for this machine."""
-    found = [Placed(job.id, "")]
-    result = await executor.run(job, lambda told: found.append(told) if isinstance(told, Placed) else None, nodes)
-    return result, found[-1]
+    placed = [Placed(job.id, "")]
+    result = await executor.run(
+        job, lambda message: placed.append(message) if isinstance(message, Placed) else None, nodes
+    )
+    return result, placed[-1]

@@ -27,8 +27,8 @@ def list_hints(project: Project, name: str | None, *, as_json: bool = False) -> 
     if as_json:
         say_json(Hints(run=folder.name, hints=tuple(all_hints)))
         return
-    for one in all_hints:
-        say(hints.line(one))
+    for hint in all_hints:
+        say(hints.line(hint))
     if not all_hints:
         say(f"Run {folder.name} has no hints. `.venv/bin/python -m core.cli hint TEXT` gives one while its loop runs.")
 

@@ -96,9 +96,9 @@ def _options(folder: Path, origin: RunConfig) -> contract.Options | None:
     """Return the options with which the data of a run was prepared, or None if they are not known."""
     for place in (folder / DATA, Path(origin.data)):
         try:
-            found = contract.read(place)
+            manifest = contract.read(place)
         except contract.DataError:
             continue
-        if found.fingerprint == origin.fingerprint and found.schema == contract.SCHEMA:
-            return found.options
+        if manifest.fingerprint == origin.fingerprint and manifest.schema == contract.SCHEMA:
+            return manifest.options
     return None

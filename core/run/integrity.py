@@ -75,15 +75,15 @@ def harness_version(folder: Path) -> int | None:
     if not harness.exists():
         return None
     try:
-        found = VERSION_LINE.search((harness / "contract" / "messages.py").read_text(encoding="utf-8"))
+        match = VERSION_LINE.search((harness / "contract" / "messages.py").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        found = None  # the first version has no such file; if it is in the list, it was removed
+        match = None  # the first version has no such file; if it is in the list, it was removed
         with contextlib.suppress(OSError):
             if "contract/messages.py" in (folder / LIST).read_text(encoding="utf-8"):
                 return None
     except (OSError, UnicodeDecodeError):
         return None
-    return int(found[1]) if found else 1
+    return int(match[1]) if match else 1
 
 
 def _take(path: Path, target: Path) -> None:
@@ -113,11 +113,11 @@ def _prepared(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:
 def _manifest(data: Path) -> dict[Path, str]:
     """Return the hashes in the manifest of prepared data, so that its files need not be read again."""
     try:
-        found = dataset.read(data)
+        manifest = dataset.read(data)
     except dataset.DataError:
         return {}
-    return {data / name: digest for name, digest in found.files.items()} | {
-        data / split.file: split.sha256 for split in found.splits.values()
+    return {data / name: digest for name, digest in manifest.files.items()} | {
+        data / split.file: split.sha256 for split in manifest.splits.values()
     }
 
 

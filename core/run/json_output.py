@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from core.run.background import say
 
 
-def say_json(found: object) -> None:
+def say_json(facts: object) -> None:
     """Print a value, such as a struct or a dataclass, as one line of JSON."""
     import msgspec  # imported late, since most commands print text
 
-    say(json.dumps(msgspec.to_builtins(found)))
+    say(json.dumps(msgspec.to_builtins(facts)))
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def commit_change(active: ActiveRun, experiment: Experiment, judged: ev.Judged) 
     """
     incumbent, source = active.state.incumbent, active.source(experiment.commit)
     steps = _steps(active, experiment, source)
-    found: list[ev.KeptPart] = []
+    kept_parts: list[ev.KeptPart] = []
     parent = incumbent
     for index, step in enumerate(steps, 1):
         name = _part_subject(step.name, f" (part {index} of {len(steps)})")
@@ -54,8 +54,8 @@ def commit_change(active: ActiveRun, experiment: Experiment, judged: ev.Judged) 
         elif index < len(steps):
             body = f"{UNSCORED}\nExperiment {judged.number} of run {active.name}, proposed by {experiment.agent}."
         parent = active.repo.commit(parent, step.source, message(name, body))
-        found.append(ev.KeptPart(name=step.name, commit=parent))
-    return KeepCommits(commit=parent, parts=tuple(found) if len(found) > 1 else ())
+        kept_parts.append(ev.KeptPart(name=step.name, commit=parent))
+    return KeepCommits(commit=parent, parts=tuple(kept_parts) if len(kept_parts) > 1 else ())
 
 
 def _steps(active: ActiveRun, experiment: Experiment, source: str) -> tuple[parts.Step, ...]:

@@ -34,16 +34,16 @@ class Live:
 
     def doing(self, phase: str) -> None:
         """Show what the agent is doing (asking, unloading, waiting for memory), or "" for nothing. Written at once."""
-        if (words := sanitize_line(phase, PHASE)) != self._picture.phase:
+        if (text := sanitize_line(phase, PHASE)) != self._picture.phase:
             self._written = 0.0
-            self._change(phase=words)
+            self._change(phase=text)
 
-    def update(self, index: int, work: Work, told: Progress, node: str = "", load: Load | None = None) -> None:
+    def update(self, index: int, work: Work, progress: Progress, node: str = "", load: Load | None = None) -> None:
         """Show the progress of the job in a slot. `node` and `load`: the machine of a cluster on which it runs."""
         self._slots[index] = Slot(
-            slot=index, number=work.number, role=work.role, job=told.job, phase=told.phase, step=told.step, loss=told.loss,
-            progress=told.progress, charged_s=told.charged_s, tokens_per_s=told.tokens_per_s, wall_s=told.wall_s,
-            speed=told.speed, node=node, load=load,
+            slot=index, number=work.number, role=work.role, job=progress.job, phase=progress.phase, step=progress.step, loss=progress.loss,
+            progress=progress.progress, charged_s=progress.charged_s, tokens_per_s=progress.tokens_per_s, wall_s=progress.wall_s,
+            speed=progress.speed, node=node, load=load,
         )  # fmt: skip
         self._change()
 

@@ -56,10 +56,10 @@ def finished_before(project: Project, folder: Path) -> str:
 
 def source_changed(project: Project, active: ActiveRun) -> str:
     """Return a notice if train.py has changed since a continued run began, else ''. Also '' if a run kept the present one."""
-    found = active.state.start_commit.user_commit if active.state.start_commit else ""
+    commit = active.state.start_commit.user_commit if active.state.start_commit else ""
     try:
         now = project.train.read_text(encoding="utf-8-sig")
-        if not found or edits.fingerprint(active.repo.source(found)) == edits.fingerprint(now):
+        if not commit or edits.fingerprint(active.repo.source(commit)) == edits.fingerprint(now):
             return ""
         if active.repo.run_that_kept(now):
             return ""
@@ -78,12 +78,12 @@ def text_changed(active: ActiveRun) -> str:
     config = active.state.config
     if config is None or not (changes := contract.changes_since(config.dataset, config.fingerprint)):
         return ""
-    words = (
+    text = (
         f"{printable(config.dataset)} has changed since it was prepared for run {active.name}: {changes}. The run continues with its "
         f"own copy."
     )
     try:
         contract.check(config.dataset)
     except contract.DataError:
-        return words
-    return f"{words} {make('run', '--name', 'NEW', '--dataset', config.dataset)} starts one from the text as it is."
+        return text
+    return f"{text} {make('run', '--name', 'NEW', '--dataset', config.dataset)} starts one from the text as it is."

@@ -119,9 +119,9 @@ class Notifier:
     def event(self, event: ev.AnyEvent, state: State) -> None:
         """Notify the user of an event if it is one of the moments. `state`: the state after it."""
         self._reap()
-        found = moment(event, state)
-        if found is not None:
-            self.send(*found, state)
+        news = moment(event, state)
+        if news is not None:
+            self.send(*news, state)
 
     def waiting(self, number: int, state: State) -> None:
         """Notify the user of a proposal that begins to wait."""
@@ -204,9 +204,9 @@ def attached(active: ActiveRun, target: str, on: str | None = None) -> Notifier:
     """
     before = active.report
 
-    def failed(words: str) -> None:
+    def failed(problem: str) -> None:
         with contextlib.suppress(JournalError):
-            active.record(ev.Notice(text=words))
+            active.record(ev.Notice(text=problem))
 
     notifier = Notifier(target, active.folder, failed, moments_of(on))
 

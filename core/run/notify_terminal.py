@@ -52,24 +52,24 @@ def sequences(title: str, text: str, environ: Mapping[str, str]) -> bytes:
         text: The news.
         environ: The environment of the program in that terminal.
     """
-    title, text = (sanitize_line(words, LONGEST).replace(";", ",") for words in (title, text))
-    found = [f"\x1b]777;notify;{title};{text}\x07"]
+    title, text = (sanitize_line(part, LONGEST).replace(";", ",") for part in (title, text))
+    escapes = [f"\x1b]777;notify;{title};{text}\x07"]
     if environ.get("TERM_PROGRAM") not in BOTH:
-        found.insert(0, f"\x1b]9;{title}: {text}\x07")
+        escapes.insert(0, f"\x1b]9;{title}: {text}\x07")
     if environ.get("TMUX"):  # else tmux would take them for itself
-        found = ["\x1bPtmux;" + one.replace("\x1b", "\x1b\x1b") + "\x1b\\" for one in found]
-    return "".join(found).encode("utf-8", "replace")
+        escapes = ["\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\" for sequence in escapes]
+    return "".join(escapes).encode("utf-8", "replace")
 
 
 def terminals(folder: Path) -> dict[str, Mapping[str, str]]:
     """Return the terminals of a run with the environments of the programs in them, as path -> environment."""
-    found: dict[str, Mapping[str, str]] = {}
+    by_path: dict[str, Mapping[str, str]] = {}
     for process in _programs(folder):
         with contextlib.suppress(psutil.Error, OSError):
             path = process.terminal()
-            if path is not None and path not in found:
-                found[path] = process.environ()
-    return found
+            if path is not None and path not in by_path:
+                by_path[path] = process.environ()
+    return by_path
 
 
 def _programs(folder: Path) -> Iterator[psutil.Process]:
@@ -78,10 +78,10 @@ def _programs(folder: Path) -> Iterator[psutil.Process]:
     place = os.path.realpath(folder)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            words = process.cmdline()
-            if APP not in words or process.uids().real != os.getuid():
+            command_line = process.cmdline()
+            if APP not in command_line or process.uids().real != os.getuid():
                 continue
-            named = words[words.index(APP) + 1 :][:1]
+            named = command_line[command_line.index(APP) + 1 :][:1]
             if any(os.path.realpath(os.path.join(process.cwd(), word)) == place for word in named):
                 yield process
 

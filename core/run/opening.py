@@ -165,9 +165,9 @@ class _Opening:
         if (
             begins
             and self._options.earlier is not False
-            and (found := earlier_runs.known_effects(project, active.config))
+            and (effects := earlier_runs.known_effects(project, active.config))
         ):
-            active.record(found)
+            active.record(effects)
         if begins and self._options.lessons:
             active.record(earlier_runs.lessons(project, active.config, self._options.origin))
         active.program.watch()
@@ -176,9 +176,9 @@ class _Opening:
             self._commit_start(active, knob_values, unset)
         _clean_up(active)
         active.sync_refs()
-        for words in (former, "" if repo.git.synced else notices.NO_SYNC):
-            if words:
-                active.record(ev.Notice(text=words))
+        for note in (former, "" if repo.git.synced else notices.NO_SYNC):
+            if note:
+                active.record(ev.Notice(text=note))
         active.experiments.recheck(begun=True)
         if self._loop:
             active.backlog.clean()
@@ -215,8 +215,8 @@ class _Opening:
         active.start.make(self._start.source, knob_values, active.config.base_commit)
         if unset:
             active.record(ev.Notice(text=unset))
-        if self._start.origin is None and (words := notices.finished_before(self._project, self._folder)):
-            active.record(ev.Notice(text=words))
+        if self._start.origin is None and (note := notices.finished_before(self._project, self._folder)):
+            active.record(ev.Notice(text=note))
 
     def _undo(self, error: BaseException, lock: Lock, record: Journal, state: State) -> None:
         """Record why the run could not be opened, and remove what a new run has created."""

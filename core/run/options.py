@@ -107,9 +107,9 @@ def from_files(
         carried: The limits that come from the run's last start instead.
         new: Whether the run is new. A continued run has the settings in its journal.
     """
-    found = _missing(given, config, _keys_of_new_run(given)) if new else {}
+    missing = _missing(given, config, _keys_of_new_run(given)) if new else {}
     ends = {key: name for key, name in OF_LIMITS.items() if LIMIT_NAMES.get(name, name) not in carried}
-    return [*found, *_missing(given.limits, config, ends), *_missing(start, config, OF_STARTS)]
+    return [*missing, *_missing(given.limits, config, ends), *_missing(start, config, OF_STARTS)]
 
 
 def _keys_of_new_run(given: Options) -> dict[str, str]:
@@ -124,5 +124,5 @@ def _missing(given: object, config: Settings, keys: Mapping[str, str]) -> dict[s
 
 def _filled(given: Given, config: Settings, keys: Mapping[str, str]) -> Given:
     set_here = values(config)
-    found: dict[str, Any] = {name: set_here[key] for key, name in _missing(given, config, keys).items()}
-    return dataclasses.replace(given, **found)  # a setting has the type of its option
+    filled: dict[str, Any] = {name: set_here[key] for key, name in _missing(given, config, keys).items()}
+    return dataclasses.replace(given, **filled)  # a setting has the type of its option

@@ -74,7 +74,7 @@ class Program:
             source, incumbent = self.present(), self._active.state.incumbent
             tried = self._active.tried(incumbent) if incumbent else {}
             earlier = [
-                Hint(number=one.number, text=one.text, skipped=one.skipped) for one in before if not one.taken_back
+                Hint(number=hint.number, text=hint.text, skipped=hint.skipped) for hint in before if not hint.taken_back
             ]
             leave = steering.combined(self.charter, earlier, source, touched.names(source)).leave
             reason = last.skipped is not None
@@ -91,12 +91,12 @@ class Program:
         except (OSError, UnicodeDecodeError):
             return ""
 
-    def restated(self, words: tuple[str, ...], cost: Cost) -> None:
+    def restated(self, sentences: tuple[str, ...], cost: Cost) -> None:
         """Record the agent's restatement of program.md and what it cost. It is only shown; the checked limits do not change."""
         known = self._active.state.charter
-        if known is not None and (words or cost != NO_COST):
+        if known is not None and (sentences or cost != NO_COST):
             unsaid = f"{cost.model or 'the agent'} could not restate it and is asked again later"
-            understood = self.charter.understood(words) if words else (*self.charter.understood(), unsaid)
+            understood = self.charter.understood(sentences) if sentences else (*self.charter.understood(), unsaid)
             self._active.record(msgspec.structs.replace(known, understood=understood, cost=cost))
 
 

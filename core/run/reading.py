@@ -47,7 +47,7 @@ def read_status(folder: Path, root: Path | None = None) -> RunStatus:
     from core.run.applied import is_applied
 
     state = read_state(folder)
-    warnings = [words for words in (stats.disk_warning(folder),) if words]
+    warnings = [warning for warning in (stats.disk_warning(folder),) if warning]
     applied = root is not None and bool(state.kept) and is_applied(root, folder)
     alive, now = run_lock.alive(folder), live.read(folder)
     html, png = (shown_path(path) if path.exists() else "" for path in (folder / HTML, folder / PNG))
@@ -61,13 +61,13 @@ def print_status(project: Project, name: str | None, *, as_json: bool, line: boo
     """
     from core.reporting import summary
 
-    found = read_status(project.pick(name), project.root)
+    run_status = read_status(project.pick(name), project.root)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
     if as_json:
-        say(json.dumps(msgspec.to_builtins(found)))
+        say(json.dumps(msgspec.to_builtins(run_status)))
     else:
         say(
-            summary.one_line_summary(found)
+            summary.one_line_summary(run_status)
             if line
-            else summary.text(summary.summary(found, width, brief=not found.loop.alive))
+            else summary.text(summary.summary(run_status, width, brief=not run_status.loop.alive))
         )

@@ -39,22 +39,22 @@ def write(project: Project, folder: Path) -> tuple[Path, Path]:
         JournalError: The journal cannot be read.
         ReportFailed: A file could not be written, or the picture cannot be drawn.
     """
-    found = collect(project, folder)
+    report = collect(project, folder)
     with contextlib.suppress(OSError):
         (folder / PNG).unlink()  # an older picture must not stay beside a newer page
     files: tuple[tuple[str, Callable[[], bytes]], ...] = (
-        (HTML, lambda: page(found).encode("utf-8", "replace")),
-        (PNG, lambda: picture.png(card.card(found))),
+        (HTML, lambda: page(report).encode("utf-8", "replace")),
+        (PNG, lambda: picture.png(card.card(report))),
     )
     failures = []
     for name, content in files:
         try:
             _replace(folder / name, content())
         except Exception as error:
-            words = explained(error)
-            if words is None:
+            problem = explained(error)
+            if problem is None:
                 raise
-            failures.append(f"{folder / name} could not be written: {words}")
+            failures.append(f"{folder / name} could not be written: {problem}")
     if failures:
         raise ReportFailed(" ".join(failures))
     return folder / HTML, folder / PNG

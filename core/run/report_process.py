@@ -20,10 +20,10 @@ def write_report(project: Project, folder: Path) -> str:
     Returns:
         Why a file is missing and how to write it later, as a sentence; "" if both were written.
     """
-    words = ["report", "--html", folder.name, "--logs", str(project.logs)]
+    arguments = ["report", "--html", folder.name, "--logs", str(project.logs)]
     try:
         done = subprocess.run(
-            module("core.cli", *words), cwd=project.root, timeout=WAIT_S, start_new_session=True,
+            module("core.cli", *arguments), cwd=project.root, timeout=WAIT_S, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         if not done.returncode:
@@ -36,5 +36,5 @@ def write_report(project: Project, folder: Path) -> str:
         why = f"no process could be started ({error.strerror})"
     except KeyboardInterrupt:
         why = "it was interrupted"
-    again = quoted([".venv/bin/python", "-m", "core.cli", *words])
+    again = quoted([".venv/bin/python", "-m", "core.cli", *arguments])
     return f"The report is not complete: {sanitize_line(why, WORDS).rstrip('.')}. `{again}` writes it."

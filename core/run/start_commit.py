@@ -88,11 +88,11 @@ class StartCommit:
         """Set these knobs in the train.py that the run starts from, commit it on top of `parent`, and record it."""
         active = self._active
         earlier = active.state.start_commit.before if active.state.start_commit else {}
-        found = {knob.name: knob.value for knob in knobs.read(source)} if knob_values else {}
+        values = {knob.name: knob.value for knob in knobs.read(source)} if knob_values else {}
         source = knobs.set_knobs(source, knob_values) if knob_values else source
-        words = ", ".join(f"{name} = {value}" for name, value in knob_values.items()) or "as it is"
+        sizes = ", ".join(f"{name} = {value}" for name, value in knob_values.items()) or "as it is"
         commit = active.repo.commit(
-            parent, source, f"Start of run {active.name}\n\nKnobs for {active.profile.name}: {words}."
+            parent, source, f"Start of run {active.name}\n\nKnobs for {active.profile.name}: {sizes}."
         )
         active.record(
             ev.StartCommit(
@@ -100,7 +100,7 @@ class StartCommit:
                 source_hash=hashlib.sha256(source.encode()).hexdigest(),
                 nodes=edits.ast_nodes(source),
                 knobs=knob_values,
-                before={name: earlier.get(name, found[name]) for name in knob_values},
+                before={name: earlier.get(name, values[name]) for name in knob_values},
                 parent=parent,
                 user_commit=active.state.start_commit.user_commit
                 if active.state.start_commit

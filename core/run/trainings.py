@@ -77,10 +77,10 @@ class Trainings:
         """Record the result of a job, and clean up its files. `node`, `kind`: the machine of a cluster on which it ran."""
         event = event_of(self._active.state, self._active.program.charter, work, result, node, kind)
         first = work.role == Role.BASELINE and event.scored
-        told = self._active.state.unmeasured
+        was_told = self._active.state.unmeasured
         self._active.record(event)
         self._group_nodes(event)
-        if event.result.unmeasured and not told:
+        if event.result.unmeasured and not was_told:
             self._active.record(ev.Notice(text=UNMEASURED.format(why=event.result.unmeasured)))
         self._tidy(work, event, keep_nats=first)
         if event.role.is_check or event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN):

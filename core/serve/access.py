@@ -48,7 +48,7 @@ class Access:
     def _has_token(self, request: web.Request) -> bool:
         given = (request.query.get("token", ""), request.cookies.get(self.cookie, ""))
         wanted = self.token.encode()
-        return any([secrets.compare_digest(one.encode(errors="replace"), wanted) for one in given])
+        return any([secrets.compare_digest(candidate.encode(errors="replace"), wanted) for candidate in given])
 
 
 def _is_same_origin(request: web.Request) -> bool:

@@ -60,9 +60,9 @@ def url(listening: socket.socket, host: str) -> str:
 def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str, int]]:
     """Return the family, address and port of each meaning of a host. Raises UsageError."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise UsageError(
             f"The host {host!r} is not known here, so nothing was started; --host takes an address of this machine."
         ) from error
-    return [(family, str(place[0]), int(place[1])) for family, _, _, _, place in found]
+    return [(family, str(place[0]), int(place[1])) for family, _, _, _, place in addresses]

@@ -27,22 +27,22 @@ class AppProcess(AppService):
         downloads: Hands files to the browser.
     """
 
-    def __init__(self, words: Sequence[str], websocket: web.WebSocketResponse, downloads: DownloadManager) -> None:
+    def __init__(self, command: Sequence[str], websocket: web.WebSocketResponse, downloads: DownloadManager) -> None:
         async def close() -> None:
             await websocket.close()
 
         super().__init__(
-            words[0],
+            command[0],
             write_bytes=websocket.send_bytes,
             write_str=websocket.send_str,
             close=close,
             download_manager=downloads,
         )
-        self._words = words
+        self._words = command
 
     def _build_environment(self, width: int = 80, height: int = 24) -> dict[str, str]:
-        found = super()._build_environment(_within(width), _within(height))
-        return {name: value for name, value in found.items() if name not in OF_THE_TERMINAL}
+        environment = super()._build_environment(_within(width), _within(height))
+        return {name: value for name, value in environment.items() if name not in OF_THE_TERMINAL}
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
         """Start the app without a shell, and in a session of its own: Ctrl+C reaches the server, which then ends the app."""

@@ -97,7 +97,7 @@ class AppServer(Server):
 
     async def on_shutdown(self, app: web.Application) -> None:
         """Close all connections, which ends their apps."""
-        await asyncio.gather(*(one.close(code=WSCloseCode.GOING_AWAY) for one in set(self._open)))
+        await asyncio.gather(*(socket.close(code=WSCloseCode.GOING_AWAY) for socket in set(self._open)))
 
     async def handle_index(self, request: web.Request) -> web.Response:
         """Return the page. Its addresses are those that the browser used, so that it also works through a tunnel."""
@@ -130,8 +130,8 @@ class AppServer(Server):
         return websocket
 
     async def _run_app(self, request: web.Request, websocket: web.WebSocketResponse) -> None:
-        words = await asyncio.to_thread(self._app_command)
-        app = AppProcess(words, websocket, self.download_manager)
+        command = await asyncio.to_thread(self._app_command)
+        app = AppProcess(command, websocket, self.download_manager)
         try:
             await app.start(to_int(request.query.get("width", ""), 80), to_int(request.query.get("height", ""), 24))
             await self._process_messages(websocket, app)

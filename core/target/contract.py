@@ -38,13 +38,13 @@ def parse(source: str) -> ast.Module:
 
 def _nodes(tree: ast.AST) -> list[ast.AST] | None:
     """Return all nodes level by level, without recursion. None if there are more than DEEPEST levels."""
-    found: list[ast.AST] = []
+    nodes: list[ast.AST] = []
     level: list[ast.AST] = [tree]
     for _ in range(DEEPEST):
-        found += level
+        nodes += level
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
-            return found
+            return nodes
     return None
 
 

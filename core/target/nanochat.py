@@ -63,20 +63,20 @@ def misfit(values: Values) -> str:
 
 def inactive_knobs(values: Values) -> set[str]:
     """Return the knobs that have no effect with these values. Changing them would only measure the noise."""
-    found = set()
+    inactive = set()
     pattern, window, length = (values.get(name) for name in ("WINDOW_PATTERN", "WINDOW", "SEQ_LEN"))
     short = isinstance(window, int) and isinstance(length, int) and window < length
     if isinstance(pattern, str) and "S" not in pattern:
-        found.add("WINDOW")
+        inactive.add("WINDOW")
     elif not short:
-        found.add("WINDOW_PATTERN")
+        inactive.add("WINDOW_PATTERN")
     if values.get("VALUE_EVERY") == 0:
-        found.add("VALUE_STD")
+        inactive.add("VALUE_STD")
     if values.get("TIE_EMBEDDINGS") is True:
-        found.add("EMBED_STD")
+        inactive.add("EMBED_STD")
     if values.get("DEPTH") == 1:
-        found |= {"VALUE_EVERY"} if values.get("VALUE_EVERY") else set()
-    return found & values.keys()
+        inactive |= {"VALUE_EVERY"} if values.get("VALUE_EVERY") else set()
+    return inactive & values.keys()
 
 
 def follow(values: dict[str, Value], present: Values) -> dict[str, Value]:

@@ -33,9 +33,11 @@ class Files:
 
 def trackable(state: State) -> list[Experiment]:
     """Return the experiments that were trained and have a verdict on their idea, by number."""
-    found = (state.experiments[number] for number in sorted(state.experiments))
+    experiments = (state.experiments[number] for number in sorted(state.experiments))
     return [
-        one for one in found if one.verdict is not None and one.verdict.group != "cut short" and training(state, one)
+        experiment
+        for experiment in experiments
+        if experiment.verdict is not None and experiment.verdict.group != "cut short" and training(state, experiment)
     ]
 
 
@@ -64,36 +66,36 @@ def experiment(state: State, number: int, sigma: float, files: Files) -> Tracked
         sigma: Noise of one score, in bpb.
         files: What the folder of the run holds of its training.
     """
-    one = state.experiments[number]
-    verdict, measured, scale = one.verdict, training(state, one), Scale(state)
+    judged = state.experiments[number]
+    verdict, measured, scale = judged.verdict, training(state, judged), Scale(state)
     assert verdict is not None and measured is not None
     parents = {state.experiments[kept].kept_as: kept for kept in state.kept}
-    change = scale.change(one)
-    finding = findings.shown(one, scale)
+    change = scale.change(judged)
+    finding = findings.shown(judged, scale)
     config: dict[str, Value] = {
-        "change": short_name(one, LINE), "hypothesis": one.hypothesis, "agent": one.agent, "topic": topic(one),
-        "verdict": verdict.words, "finding": finding, "parent": parents.get(one.parent, 0), "commit": one.commit,
+        "change": short_name(judged, LINE), "hypothesis": judged.hypothesis, "agent": judged.agent, "topic": topic(judged),
+        "verdict": verdict.words, "finding": finding, "parent": parents.get(judged.parent, 0), "commit": judged.commit,
     }  # fmt: skip
     figures = {
-        "val_bpb": scale.of(one), "change": change, "change_error": scale.error(one, sigma),
-        "pairs": float(scale.pairs(one)), "kept": float(verdict.kept), "seconds": one.seconds,
+        "val_bpb": scale.of(judged), "change": change, "change_error": scale.error(judged, sigma),
+        "pairs": float(scale.pairs(judged)), "kept": float(verdict.kept), "seconds": judged.seconds,
     }  # fmt: skip
     summary = {**_training_figures(measured), **{name: value for name, value in figures.items() if value is not None}}
-    notes = "\n\n".join(filter(None, (one.hypothesis, finding)))
+    notes = "\n\n".join(filter(None, (judged.hypothesis, finding)))
     return _tracked(
-        state, number, short_name(one, LINE), notes, config, summary, measured, files, known=one.notes.knobs or {}
+        state, number, short_name(judged, LINE), notes, config, summary, measured, files, known=judged.notes.knobs or {}
     )
 
 
 def curve(lines: Iterable[str]) -> tuple[Point, ...]:
     """Return the points of a metrics.jsonl with increasing steps. Invalid lines and values are skipped."""
-    found: dict[int, Point] = {}
+    points: dict[int, Point] = {}
     for line in lines:
         one = metrics.point(line)
         if one is not None and one.values and one.step >= 0 and 0 <= one.progress <= 1:
             values = {TRAIN + name: value for name, value in one.values.items()}
-            found[one.step] = Point(one.step, one.progress, {**values, f"{TRAIN}progress": one.progress})
-    return tuple(found[step] for step in sorted(found))
+            points[one.step] = Point(one.step, one.progress, {**values, f"{TRAIN}progress": one.progress})
+    return tuple(points[step] for step in sorted(points))
 
 
 def _tracked(
@@ -125,11 +127,11 @@ def _tracked(
 def _training_figures(measured: Measured) -> dict[str, float]:
     """Return the figures of a training that were measured."""
     result = measured.result
-    found = {
+    figures = {
         "params": result.params, "steps": result.steps, "peak_memory_gb": result.peak_memory / GB,
         "tokens_per_s": result.tokens / result.charged_s if result.charged_s else 0.0, "final_loss": result.final_loss,
     }  # fmt: skip
-    return {name: float(value) for name, value in found.items() if value}
+    return {name: float(value) for name, value in figures.items() if value}
 
 
 def _start_knobs(state: State) -> Mapping[str, Value]:

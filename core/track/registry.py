@@ -63,8 +63,8 @@ ENTRIES: tuple[Entry[Factory], ...] = (
 
 def make(name: str, to: Destination) -> Tracker:
     """Return the tracker of that name. Raises UsageError if there is none, or if its package or a setting is missing."""
-    found = registry.find(name, ENTRIES)
-    if found is None:
+    entry = registry.find(name, ENTRIES)
+    if entry is None:
         raise UsageError(
             f"There is no tracker {name!r}. Nothing was exported. These are known:{registry.table(ENTRIES)}"
         )
@@ -73,4 +73,4 @@ def make(name: str, to: Destination) -> Tracker:
             f"{to.project!r} cannot name a project: use up to 100 letters, digits, dashes and underscores. "
             "Nothing was exported."
         )
-    return found[0](to)
+    return entry[0](to)

@@ -75,9 +75,9 @@ class Sending:
         sigma = schedule.noise(self._state).sigma
         if 0 not in self._done and (start := facts.start(self._state, self._start_files())) is not None:
             self._send(start)
-        for one in facts.trackable(self._state):
-            if one.number not in self._done:
-                self._send(facts.experiment(self._state, one.number, sigma, self._files(one.number)))
+        for experiment in facts.trackable(self._state):
+            if experiment.number not in self._done:
+                self._send(facts.experiment(self._state, experiment.number, sigma, self._files(experiment.number)))
 
     def _send(self, tracked: Tracked) -> None:
         if self._tracker.has(tracked):

@@ -65,5 +65,5 @@ def _events(tracked: Tracked) -> Iterator[Any]:
 
 
 def _scalars(t: float, step: int, values: Mapping[str, float]) -> Any:
-    found = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-    return Event(wall_time=t, step=step, summary=Summary(value=found))
+    scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    return Event(wall_time=t, step=step, summary=Summary(value=scalars))

@@ -45,9 +45,9 @@ class Trackio:
         return bool(self._runs(_name(tracked)))
 
     def write(self, tracked: Tracked) -> None:
-        said = io.StringIO()  # trackio prints several lines a run
+        output = io.StringIO()  # trackio prints several lines a run
         try:
-            with contextlib.redirect_stdout(said):
+            with contextlib.redirect_stdout(output):
                 self._write(tracked)
         except (ValueError, RuntimeError) as error:
             raise TrackFailed(f"trackio cannot store {tracked.name} ({error}).") from error

@@ -168,10 +168,10 @@ def check(source: str) -> None:
         raise DataError(f"{printable(path)} is neither a file nor a folder.")
 
 
-def same(one: str, other: str) -> bool:
+def same(first: str, other: str) -> bool:
     """Return whether two names mean the same dataset. Journals of the previous version have unresolved names."""
     try:
-        return one == other or resolve(one) == resolve(other)
+        return first == other or resolve(first) == resolve(other)
     except DataError:
         return False
 

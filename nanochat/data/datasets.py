@@ -100,39 +100,39 @@ def _look(entry: Listed, named: Named) -> tuple[File, str, str]:
     return File(entry.name, stat, digest), encoding, why
 
 
-def _read(found: dict[str, list[str]], options: Options) -> str:
+def _read(skipped: dict[str, list[str]], options: Options) -> str:
     """Return sentences such as 'Read as UTF-8: 12 files. Read as ISO8859-1: 3 files (first: a.txt).'
 
     '' if no encoding was requested and all files are UTF-8.
     """
-    if not options.encoding and set(found) <= {"utf-8"}:
+    if not options.encoding and set(skipped) <= {"utf-8"}:
         return ""
     names = dict.fromkeys(
-        ["utf-8", *([options.encoding.removesuffix("-sig")] if options.encoding else []), *sorted(found)]
+        ["utf-8", *([options.encoding.removesuffix("-sig")] if options.encoding else []), *sorted(skipped)]
     )
-    return " ".join(f"Read as {shown(name)}: {counted(found.get(name, []), '')}." for name in names)
+    return " ".join(f"Read as {shown(name)}: {counted(skipped.get(name, []), '')}." for name in names)
 
 
-def _skipped(found: dict[str, list[str]], named: Named) -> str:
+def _skipped(skipped: dict[str, list[str]], named: Named) -> str:
     """Return a sentence such as '12 skipped: 9 not UTF-8 (first: a/b.txt), 3 unreadable (first: c.txt).'"""
-    if not found:
+    if not skipped:
         return ""
     parts = [
         f"{len(names)} {why} ({'first: ' if len(names) > 1 else ''}{printable(names[0])})"
-        for why, names in sorted(found.items(), key=lambda pair: -len(pair[1]))
+        for why, names in sorted(skipped.items(), key=lambda pair: -len(pair[1]))
     ]
     advice = ""
-    if any(why.startswith("without the byte order mark") for why in found):
+    if any(why.startswith("without the byte order mark") for why in skipped):
         advice += f" --encoding {named.name}-le or {named.name}-be reads files without one."
-    elif any(why.startswith("not ") and why != "not a regular file" for why in found):
+    elif any(why.startswith("not ") and why != "not a regular file" for why in skipped):
         advice += f" {'Another --encoding' if named.name else '--encoding NAME'} or --errors replace reads more."
-    if "binary" in found:
+    if "binary" in skipped:
         advice += " UTF-16 without a byte order mark counts as binary: --encoding utf-16-le or utf-16-be reads it."
-    return f"{sum(map(len, found.values()))} skipped: {', '.join(parts)}.{advice}"
+    return f"{sum(map(len, skipped.values()))} skipped: {', '.join(parts)}.{advice}"
 
 
 def documents(
-    source: str, options: Options, found: Survey, cache: Path, say: Callable[[str], None]
+    source: str, options: Options, survey: Survey, cache: Path, say: Callable[[str], None]
 ) -> Iterator[tuple[str, str]]:
     """Yield (split, text) of every document.
 
@@ -150,13 +150,13 @@ def documents(
     if isinstance(dataset, Shards):
         yield from hub.documents(dataset, options.shards, cache, say)
         return
-    for path, encoding in found.encodings.items():
+    for path, encoding in survey.encodings.items():
         try:
             if isinstance(dataset, StandardLibrary):
-                if text := "".join(_chunks(path, encoding, options.errors, found.chunk)):
+                if text := "".join(_chunks(path, encoding, options.errors, survey.chunk)):
                     yield split_of(_module(path).encode(), 0.07, 0.05), text
             else:
-                for piece in _chunks(path, encoding, options.errors, found.chunk):
+                for piece in _chunks(path, encoding, options.errors, survey.chunk):
                     yield split_of(piece.encode(), SCORED_SHARE, SCORED_SHARE), piece
         except (OSError, UnicodeError) as error:
             raise DataError(f"{printable(path)} can no longer be read ({error}).") from None

@@ -248,19 +248,19 @@ class Evaluation:
             self._same_scores(probe.at_cut, at_cut)
             self._at_cuts.append(probe.honest - float(nats[probe.cut]))
 
-    def _same(self, one: np.ndarray, other: np.ndarray, otherwise: str) -> tuple[float, int]:
+    def _same(self, first: np.ndarray, other: np.ndarray, otherwise: str) -> tuple[float, int]:
         """Return the sum and the number of differences. Raises Cheated with the message `otherwise` if one is too large."""
-        difference = one.astype(np.float64) - other
+        difference = first.astype(np.float64) - other
         most = float(np.max(np.abs(difference), initial=0.0))
         if not most <= (0.0 if self.limit is None else MOST_BEFORE):
             raise Cheated(otherwise)
         return float(difference.sum()), len(difference)
 
-    def _same_scores(self, one: np.ndarray, other: np.ndarray) -> None:
+    def _same_scores(self, first: np.ndarray, other: np.ndarray) -> None:
         if self.limit is None:
-            same = np.array_equal(one, other)
+            same = np.array_equal(first, other)
         else:
-            same = bool((np.abs(one - other) <= np.maximum(FLIP, FLIP_SHARE * np.abs(one))).all())
+            same = bool((np.abs(first - other) <= np.maximum(FLIP, FLIP_SHARE * np.abs(first))).all())
         if not same:
             raise Cheated(DEPENDS)
 

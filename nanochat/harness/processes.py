@@ -126,8 +126,8 @@ class Descendants:
                         found.append(psutil.Process(pid))
         self._take(found)
 
-    def _take(self, found: list[psutil.Process]) -> None:
-        for process in found:
+    def _take(self, children: list[psutil.Process]) -> None:
+        for process in children:
             with contextlib.suppress(psutil.Error):
                 self._known.setdefault((process.pid, process.create_time()), process)
 

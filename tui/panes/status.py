@@ -83,11 +83,11 @@ def _score(status: Status, *, brief: bool = False) -> list[Content]:
     return parts
 
 
-def _start(found: Difference | None, *, brief: bool) -> Content:
+def _start(gain: Difference | None, *, brief: bool) -> Content:
     """Return the score of the start, with the number of its seeds: it moves with each of them, although nothing was kept."""
-    if found is None or brief:
-        return Content.assemble("start ", (words.bpb(found.start if found else None), "bold"))
-    return Content.assemble("start ", (phrases.start_score(found), "bold"))
+    if gain is None or brief:
+        return Content.assemble("start ", (words.bpb(gain.start if gain else None), "bold"))
+    return Content.assemble("start ", (phrases.start_score(gain), "bold"))
 
 
 def _circumstances(status: Status) -> list[Content]:

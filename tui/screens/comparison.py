@@ -115,23 +115,23 @@ class ComparisonScreen(ModalScreen[None]):
             first, second = self._shown[1].comparison.sides
             self.query_one(ComparisonPane).set_title(f"comparison of {first.name} and {second.name}", notes)
 
-    def _show_curves(self, found: Contents) -> None:
+    def _show_curves(self, contents: Contents) -> None:
         """Draw both curves with a legend. Without any curve, only the legend says so."""
-        first, second = found.curves
+        first, second = contents.curves
         apart = colours.tell_curves_apart(self.app)
         plot = self.query_one(Plot)
         plot.display = bool(first.loss or second.loss)
         lines = (Line(first, "primary", marker="" if apart else "·"), Line(second, "accent"))
         plot.show(lambda plot: draw_losses(plot, lines))
-        self._text("comparison-legend", _legend(found, "━━" if apart else "·━"))
+        self._text("comparison-legend", _legend(contents, "━━" if apart else "·━"))
 
-    def _show_changes(self, found: Contents, width: int) -> None:
+    def _show_changes(self, contents: Contents, width: int) -> None:
         """Show both changes, side by side on a wide screen."""
         is_wide = width >= WIDE
         self.query_one("#comparison-changes").set_class(is_wide, "-wide")
         columns = (width - GAP) // 2 if is_wide else width
-        both = found.comparison
-        for name, side, change in zip(SIDES, both.sides, found.changes, strict=True):
+        both = contents.comparison
+        for name, side, change in zip(SIDES, both.sides, contents.changes, strict=True):
             lines = diffs.parse(change)
             self._text(f"comparison-{name}-title", _title(_change_title(side, lines)))
             self.query_one(f"#comparison-{name}-diff", DiffText).show(lines, columns)
@@ -140,8 +140,8 @@ class ComparisonScreen(ModalScreen[None]):
         self.query_one(f"#{name}", Static).update(content)
 
 
-def _title(words: str) -> Content:
-    return Content.assemble("\n", (words, "bold"))
+def _title(text: str) -> Content:
+    return Content.assemble("\n", (text, "bold"))
 
 
 def _change_title(side: Side, lines: list[diffs.Line]) -> str:
@@ -154,11 +154,11 @@ def _change_title(side: Side, lines: list[diffs.Line]) -> str:
     return f"What {side.name} changes in {side.against}, +{added} −{removed}"
 
 
-def _legend(found: Contents, marks: str) -> Content:
+def _legend(contents: Contents, marks: str) -> Content:
     """Return the names of the curves with their last losses. `marks`: how each is drawn."""
     parts: list[Content] = []
     for side, curve, mark, tone in zip(
-        found.comparison.sides, found.curves, marks, ("$primary", "$accent"), strict=True
+        contents.comparison.sides, contents.curves, marks, ("$primary", "$accent"), strict=True
     ):
         loss = f"{side.name} {curve.smooth()[-1]:.3f}" if curve.loss else f"{side.name} without a curve"
         parts.append(Content.assemble((f"{mark} ", tone if curve.loss else ""), loss, "   "))

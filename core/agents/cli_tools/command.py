@@ -177,9 +177,9 @@ class Command:
             source = (folder / TRAIN).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise _Refused(f"left a train.py that cannot be read ({error}).") from error
-        follows, said = backlog.of_tool(sanitize_text(output, OUTPUT), context, source)
+        follows, later = backlog.of_tool(sanitize_text(output, OUTPUT), context, source)
         return Proposal(
-            hypothesis=sentence(said) or f"A change by {self.name}.",
+            hypothesis=sentence(later) or f"A change by {self.name}.",
             source=source,
             agent=self.name,
             notes=Notes(model=self.name, seconds=round(seconds, 1), follows=follows),

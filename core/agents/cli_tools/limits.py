@@ -77,10 +77,10 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo("UTC" if name.upper() in ("UTC", "GMT") else name)
 
 
-def _seconds(words: str) -> float:
+def _seconds(text: str) -> float:
     """Return the seconds of a time span such as "3 days 4 hours", "1m30s" or a plain number of seconds."""
     total = 0.0
-    for number, unit in _SPAN.findall(words):
+    for number, unit in _SPAN.findall(text):
         unit = unit.lower()
         key = "ms" if unit in ("ms", "millisecond", "milliseconds") else unit[:1]
         total += float(number) * _UNITS[key]

@@ -49,20 +49,20 @@ async def _tracked(root: Path) -> list[Path]:
 
 
 def _plain(root: Path) -> list[Path]:
-    found = []
+    plain = []
     for name in PLAIN:
         paths = [root / name] if (root / name).is_file() else sorted((root / name).rglob("*.py"))
-        found += [path.relative_to(root) for path in paths]
-    return found
+        plain += [path.relative_to(root) for path in paths]
+    return plain
 
 
 def look(folder: Path) -> Seen:
     """Return the files below a folder, without links and compiled modules."""
-    found = {}
+    seen = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts:
-            found[path.relative_to(folder)] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+            seen[path.relative_to(folder)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return seen
 
 
 def changed(before: Mapping[Path, str], after: Mapping[Path, str]) -> list[str]:

@@ -80,7 +80,7 @@ def of_tool(text: str, context: Context, source: str) -> tuple[str, str]:
         context: What the agent was told.
         source: The train.py that it has left. If the output names no idea, the constants that moved show which one it was.
     """
-    numbers = [found for match in _TOOL_LINE.finditer(text) if (found := _number(match["words"]))]
+    numbers = [number for match in _TOOL_LINE.finditer(text) if (number := _number(match["words"]))]
     try:
         follows = _named(context, numbers[-1] if numbers else 0) or _about(context, knobs.moved(context.source, source))
     except SyntaxError:  # the loop refuses it
@@ -93,30 +93,30 @@ def _named(context: Context, number: int) -> str:
     return context.backlog[number - 1] if 1 <= number <= len(context.backlog[:GIVEN]) else ""
 
 
-def _number(words: str) -> int:
+def _number(text: str) -> int:
     """Return the first number above 0 in the words; 0 for none."""
-    found = _NUMBER.search(words)
-    return int(found[0]) if found else 0
+    match = _NUMBER.search(text)
+    return int(match[0]) if match else 0
 
 
 def _said_in_lines(text: str) -> tuple[int, list[str]]:
     """Return the number of the idea that a text follows, 0 for none, and its ideas for later."""
-    said = [(match["name"], match["words"]) for match in _LINE.finditer(text)]
-    numbers = [found for name, words in said if name == "FOLLOWS" and (found := _number(words))]
-    return (numbers[-1] if numbers else 0), [words for name, words in said if name == "LATER"]
+    fields = [(match["name"], match["words"]) for match in _LINE.finditer(text)]
+    numbers = [number for name, words in fields if name == "FOLLOWS" and (number := _number(words))]
+    return (numbers[-1] if numbers else 0), [words for name, words in fields if name == "LATER"]
 
 
 def _said_in_json(text: str) -> tuple[int, list[str]]:
     """Return the same of the last JSON object that says it."""
-    found = [content for _, _, content in objects_in(text, lambda one: "hypothesis" in one)]
-    number, later = _last(found, "follows"), _last(found, "later")
+    answers = [content for _, _, content in objects_in(text, lambda answer: "hypothesis" in answer)]
+    number, later = _last(answers, "follows"), _last(answers, "later")
     given = _number(str(number)) if isinstance(number, int | str) and not isinstance(number, bool) else 0
     ideas = later if isinstance(later, list) else [later]
     return given, [idea for idea in ideas if isinstance(idea, str)]
 
 
-def _last(found: list[dict[str, Any]], name: str) -> Any:
-    return next((content[name] for content in reversed(found) if name in content), None)
+def _last(objects: list[dict[str, Any]], name: str) -> Any:
+    return next((content[name] for content in reversed(objects) if name in content), None)
 
 
 def _moved(context: Context, proposal: Proposal) -> Moved:

@@ -81,8 +81,8 @@ class LanguageModel:
             async with asyncio.timeout(self._proposal_s):
                 proposal = await self._proposal(context, counter)
         except TimeoutError:
-            words = f"{self.name} gave no proposal within {_minutes(self._proposal_s)}."
-            raise AgentFailed(words, cost=counter.cost) from None
+            problem = f"{self.name} gave no proposal within {_minutes(self._proposal_s)}."
+            raise AgentFailed(problem, cost=counter.cost) from None
         except AgentFailed as error:
             error.cost = error.cost.updated(counter.cost)
             raise
@@ -108,8 +108,8 @@ class LanguageModel:
             task.give_up()
         if failed is AgentFailed:
             raise AgentFailed(reason)
-        words = f"{self.name} gave no usable proposal in {counter.tries} tries: {sanitize_line(reason, 200)}"
-        raise Unusable(words, cost=task.noted(Cost(format=tier)))
+        problem = f"{self.name} gave no usable proposal in {counter.tries} tries: {sanitize_line(reason, 200)}"
+        raise Unusable(problem, cost=task.noted(Cost(format=tier)))
 
     def _plan(self, context: Context, tier: Tier) -> Plan:
         plan = operators.choose(context, tier)
@@ -146,8 +146,8 @@ class LanguageModel:
                 counter.count_attempt(form, stage, answer.tokens, answer.prompt_tokens)
             if last == 1:
                 task.give_up()
-            said = formats.after_thoughts(answer.text) or "(nothing)"  # the client library drops empty messages
-            talk = prompt.again(context, form, self._room, said, reason, task.plan)
+            reply = formats.after_thoughts(answer.text) or "(nothing)"  # the client library drops empty messages
+            talk = prompt.again(context, form, self._room, reply, reason, task.plan)
         raise AssertionError("the last try returns or raises")
 
     async def _answer(
@@ -205,15 +205,15 @@ class LanguageModel:
         """Return program.md in the model's own words, for the human. Without words if the answer is not usable."""
         least, read = max(self._expected, needs("", charter)), partial(understanding.restated_lines, charter=charter)
         talk = prompt.restate(charter)
-        words, cost = await self._lines("understanding", least, lambda _: talk, understanding.SCHEMA, read)
-        return CharterSummary(words=words, cost=cost)
+        sentences, cost = await self._lines("understanding", least, lambda _: talk, understanding.SCHEMA, read)
+        return CharterSummary(words=sentences, cost=cost)
 
     async def reflect(self, context: Context) -> LessonsLearned:
         """Return what the experiments so far have taught. Without lines if the answer is not usable."""
         least = max(self._expected, needs(context.source, context.charter))
         talk = partial(lessons.messages, context)
-        found, cost = await self._lines("lessons", least, talk, lessons.SCHEMA, lessons.lines)
-        return LessonsLearned(lines=found, cost=cost)
+        lines, cost = await self._lines("lessons", least, talk, lessons.SCHEMA, lessons.lines)
+        return LessonsLearned(lines=lines, cost=cost)
 
     async def _lines(
         self,
@@ -237,14 +237,14 @@ class LanguageModel:
             raise AgentFailed(f"{self.name} gave no answer ({form}) within {_minutes(self._proposal_s)}.") from None
         finally:
             self.on_phase("")
-        found = read(answer.text)
-        counter.count_attempt(form, "passed" if found else "answered", answer.tokens, answer.prompt_tokens)
-        return found, counter.cost
+        lines = read(answer.text)
+        counter.count_attempt(form, "passed" if lines else "answered", answer.tokens, answer.prompt_tokens)
+        return lines, counter.cost
 
     async def release(self) -> None:
         try:
-            if words := await self._chat.release(self.on_phase):
-                self.on_notice(words)
+            if problem := await self._chat.release(self.on_phase):
+                self.on_notice(problem)
         finally:
             self.on_phase("")
 

@@ -46,11 +46,11 @@ def _ending(past: PastExperiment) -> str:
 
 def groups(past: Iterable[PastExperiment]) -> list[Group]:
     """Group failed tries by idea, the most frequent first. Experiments that the machine or a human ended do not count."""
-    found: dict[tuple[str, ...], list[PastExperiment]] = defaultdict(list)
+    by_idea: dict[tuple[str, ...], list[PastExperiment]] = defaultdict(list)
     for p in past:
         if p.verdict.lost and p.idea:
-            found[p.idea].append(p)
-    made = [Group(idea, tuple(tries)) for idea, tries in found.items()]
+            by_idea[p.idea].append(p)
+    made = [Group(idea, tuple(tries)) for idea, tries in by_idea.items()]
     return sorted(made, key=lambda group: (-len(group.tries), group.idea))
 
 

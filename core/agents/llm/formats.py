@@ -52,7 +52,7 @@ def schema(
 
     `left_out`: constants that are not offered. `only`: the only constant that is offered, and its moves.
     """
-    words = {"type": "string", "maxLength": LONGEST_HYPOTHESIS}
+    hypothesis = {"type": "string", "maxLength": LONGEST_HYPOTHESIS}
     if tier == "knob":
         short = {"type": "string", "maxLength": SHORT_HYPOTHESIS}
         known = [only] if only[0] else [(k.name, moves(k)) for k in offered(source, left_out)]
@@ -63,7 +63,7 @@ def schema(
         }
     if tier == "edits":
         edit = _object(search={"type": "string"}, replace={"type": "string"})
-        required = {"hypothesis": words, "edits": {"type": "array", "items": edit, "minItems": 1, "maxItems": 6}}
+        required = {"hypothesis": hypothesis, "edits": {"type": "array", "items": edit, "minItems": 1, "maxItems": 6}}
         return _object(**required) | {"properties": required | OF_BACKLOG}
     return None
 
@@ -84,13 +84,13 @@ def parse(tier: Tier, text: str, source: str) -> Proposal:
         text = text.replace("\r\n", "\n")
         return _last_applicable(text, answers_in(text), lambda answer: answer, source, NO_BLOCK)
     kind: type[KnobAnswer] | type[EditsAnswer] = KnobAnswer if tier == "knob" else EditsAnswer
-    found = objects_in(text, set(kind.__struct_fields__).issubset)
-    return _last_applicable(text, found, lambda content: _converted(kind, content), source, NO_OBJECT)
+    objects = objects_in(text, set(kind.__struct_fields__).issubset)
+    return _last_applicable(text, objects, lambda content: _converted(kind, content), source, NO_OBJECT)
 
 
 def _last_applicable(
     text: str,
-    found: Sequence[Found[Content]],
+    answers_found: Sequence[Found[Content]],
     convert: Callable[[Content], KnobAnswer | EditsAnswer],
     source: str,
     missing: str,
@@ -100,7 +100,7 @@ def _last_applicable(
     Raises EditError, with the message `missing` if there is none.
     """
     reason: EditError | None = None
-    options = thoughts.answers(text, found)
+    options = thoughts.answers(text, answers_found)
     if options and _is_cut_off(text, options[-1][1]):
         raise NotRead("The answer was cut off. Answer in the form asked for, and keep it short.")
     # A stable sort: from the last one on, but those that the text calls alternatives come last.
@@ -118,17 +118,17 @@ def _last_applicable(
 def _applied(answer: KnobAnswer | EditsAnswer, source: str) -> Proposal:
     """Return the answer as a proposal, applied once. Raises EditError."""
     if isinstance(answer, KnobAnswer):
-        found = knob_proposal(answer, source)
-        changed = found.source
+        proposal = knob_proposal(answer, source)
+        changed = proposal.source
     else:
         fixed = tuple(_without_slips(edit, source) for edit in answer.edits)
         changed = edits.apply(source, fixed)
-        found = Proposal(
+        proposal = Proposal(
             hypothesis=sanitize_line(answer.hypothesis, LONGEST_HYPOTHESIS) or "No reason was given.", edits=fixed
         )
     if changed == source:
         raise EditError("It does not change train.py. Propose another change.")
-    return found
+    return proposal
 
 
 def _is_meant(content: object, source: str) -> bool:
@@ -178,10 +178,10 @@ def _without_slips(edit: Edit, source: str) -> Edit:
     return Edit(search=search, replace=replace)
 
 
-def _converted(kind: type[KnobAnswer] | type[EditsAnswer], found: dict[str, Any]) -> KnobAnswer | EditsAnswer:
+def _converted(kind: type[KnobAnswer] | type[EditsAnswer], content: dict[str, Any]) -> KnobAnswer | EditsAnswer:
     """Return a JSON object as an answer. Raises NotRead."""
     try:
-        return msgspec.convert({key: found[key] for key in found if key in kind.__struct_fields__}, kind)
+        return msgspec.convert({key: content[key] for key in content if key in kind.__struct_fields__}, kind)
     except msgspec.ValidationError as error:
         raise NotRead(f"The JSON object is not of the form asked for: {error}.") from None
 

@@ -18,14 +18,14 @@ _TRAILING_COMMA = re.compile(r"(\"(?:[^\"\\\n]|\\.)*+\"?)|,(?=\s*[}\]])")
 def objects_in(text: str, fits: Callable[[dict[str, Any]], bool]) -> list[Found[dict[str, Any]]]:
     """Return the JSON objects that fit, also those with trailing commas. If none fits, return all, for an error message."""
     mended = _TRAILING_COMMA.sub(lambda match: match[1] or " ", text)  # of the same length
-    found = list(_objects(text, fits))
+    objects = list(_objects(text, fits))
     if mended != text:
-        stops = [(start, stop) for start, stop, _ in found]
+        stops = [(start, stop) for start, stop, _ in objects]
         more = [
-            one for one in _objects(mended, fits) if all(one[1] <= start or stop <= one[0] for start, stop in stops)
+            span for span in _objects(mended, fits) if all(span[1] <= start or stop <= span[0] for start, stop in stops)
         ]
-        found = sorted([*found, *more], key=lambda one: one[0])
-    return found or list(_objects(text))
+        objects = sorted([*objects, *more], key=lambda span: span[0])
+    return objects or list(_objects(text))
 
 
 def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterator[Found[dict[str, Any]]]:
@@ -36,9 +36,9 @@ def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterat
         if match.start() < end:
             continue
         try:
-            found, stop = decoder.raw_decode(text, match.start())
+            value, stop = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
             continue
-        if fits(found):
+        if fits(value):
             end = stop
-            yield match.start(), stop, found
+            yield match.start(), stop, value

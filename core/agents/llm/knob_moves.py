@@ -40,8 +40,10 @@ def knob_proposal(answer: KnobAnswer, source: str) -> Proposal:
         raise EditError(f"There is no constant {sanitize_line(answer.knob, 60)!r}. There are: {', '.join(known)}.")
     value = moved(knob, answer.move)
     candidate = knobs.set_knobs(source, {knob.name: value})
-    words = sanitize_line(answer.hypothesis, LONGEST_HYPOTHESIS) or f"Set {knob.name} from {knob.value} to {value}."
-    return Proposal(hypothesis=words, source=candidate, notes=Notes(knobs={knob.name: value}))
+    hypothesis = (
+        sanitize_line(answer.hypothesis, LONGEST_HYPOTHESIS) or f"Set {knob.name} from {knob.value} to {value}."
+    )
+    return Proposal(hypothesis=hypothesis, source=candidate, notes=Notes(knobs={knob.name: value}))
 
 
 def moved(knob: Knob, move: str) -> Value:

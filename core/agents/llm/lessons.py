@@ -46,8 +46,8 @@ def lines(text: str) -> tuple[str, ...]:
         return ()
     for _, _, content in reversed(found):
         given = content.get("lessons")
-        said = [one for one in given if isinstance(one, str)] if isinstance(given, list) else []
-        every = [sanitize_line(one, LONGEST).lstrip("-*• ") for one in said]
-        if told := tuple(dict.fromkeys(one for one in every if says_something(one)))[:MOST]:
-            return told
+        texts = [item for item in given if isinstance(item, str)] if isinstance(given, list) else []
+        every = [sanitize_line(item, LONGEST).lstrip("-*• ") for item in texts]
+        if lessons := tuple(dict.fromkeys(item for item in every if says_something(item)))[:MOST]:
+            return lessons
     return ()

@@ -57,14 +57,14 @@ DRAFT = Plan()
 def plans(context: Context, tier: Tier) -> dict[Operator, Plan]:
     """Return a plan for each operator that has material now, without `draft`."""
     near = list(_near_misses(context))
-    found: dict[Operator, Plan | None] = {
+    by_operator: dict[Operator, Plan | None] = {
         "improve": _one(context, tier, "improve", near, IMPROVED),
         "repair": _one(context, tier, "repair", _crashes(context), REPAIRED),
         "ablate": _ablation(context, tier),
     }
     if tier != "knob":
-        found |= {"combine": _pair(context, near), "simplify": _simplification(context)}
-    return {operator: plan for operator, plan in found.items() if plan is not None}
+        by_operator |= {"combine": _pair(context, near), "simplify": _simplification(context)}
+    return {operator: plan for operator, plan in by_operator.items() if plan is not None}
 
 
 def _near_misses(context: Context) -> Iterator[PastExperiment]:
@@ -137,7 +137,9 @@ def _size(move: str) -> float:
 
 def _is_beside(before: Value, after: Value, value: Value, *, nearer: bool) -> bool:
     """Return whether a number lies in the same direction as one tried before, if asked for between the two."""
-    numbers = [one for one in (before, after, value) if isinstance(one, int | float) and not isinstance(one, bool)]
+    numbers = [
+        number for number in (before, after, value) if isinstance(number, int | float) and not isinstance(number, bool)
+    ]
     if len(numbers) < 3:
         return not nearer and value != after
     start, tried, new = numbers
@@ -166,7 +168,9 @@ def _pair(context: Context, near: list[PastExperiment]) -> Plan | None:
 
 
 def _simplification(context: Context) -> Plan | None:
-    asked = sum(one.operator == "simplify" and one.parent == context.parent for one in context.asked)
+    asked = sum(
+        asked_before.operator == "simplify" and asked_before.parent == context.parent for asked_before in context.asked
+    )
     if context.grown < GROWN_NODES or asked >= SIMPLIFIED:
         return None
     if context.grown < GROWN_SHARE * edits.any_nodes(context.source):

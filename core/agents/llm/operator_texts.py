@@ -18,38 +18,38 @@ def task(plan: Plan, tier: Tier) -> str:
     numbers = " and ".join(f"#{number}" for number in plan.numbers)
     match plan.operator:
         case "improve" if tier == "knob":
-            words = f"Improve a near miss. Experiment {numbers} helped, but too little to be kept. Go further in its direction, or less far."
+            text = f"Improve a near miss. Experiment {numbers} helped, but too little to be kept. Go further in its direction, or less far."
         case "improve":
-            words = (
+            text = (
                 f"Improve a near miss. Experiment {numbers} changed this train.py and helped, but too little to be kept. Propose this change "
                 "with one thing about it made better: a stronger or a weaker value, a better place, or less cost in speed."
             )
         case "repair" if tier == "knob":
-            words = f"Repair a crash. Experiment {numbers} went too far with this constant. Go less far in the same direction."
+            text = f"Repair a crash. Experiment {numbers} went too far with this constant. Go less far in the same direction."
         case "repair":
-            words = (
+            text = (
                 f"Repair a crash. The training of experiment {numbers} failed. Propose the same idea on this train.py again, with the "
                 "error corrected. If it cannot work as it is, propose the nearest change that can."
             )
         case "combine":
-            words = (
+            text = (
                 f"Combine two near misses. The changes of {numbers} each helped, but too little to be kept, and they touch different "
                 "parts. Propose both together. These are the edits of both:"
             )
         case "simplify":
-            words = (
+            text = (
                 f"Simplify. train.py has {plan.grown} AST nodes more than at the start of the run. Propose a change that removes code "
                 "which does not pay, and adds none. A change with clearly less code is kept even if the score stays the same."
             )
         case "ablate":
-            words = (
+            text = (
                 f"Take a kept change back. Later changes may have made experiment {numbers} unnecessary. Propose train.py without it."
                 + ("" if tier == "knob" else " These edits take it back:")
             )
         case "draft":
             raise ValueError("a draft has no task of its own")
     shown = _material(plan, tier)
-    return "\n".join(part for part in (words, shown, LIMITED if plan.knob else "", FIRST) if part)
+    return "\n".join(part for part in (text, shown, LIMITED if plan.knob else "", FIRST) if part)
 
 
 def _material(plan: Plan, tier: Tier) -> str:

@@ -44,8 +44,8 @@ def choose(context: Context, tier: Tier) -> Plan:
 
 def rate(context: Context, operator: Operator) -> float:
     """Return the large gains for each proposal of an operator, with the prior."""
-    asked = [one for one in context.asked if one.operator == operator]
-    usable = {one.number for one in asked if one.usable}
+    asked = [request for request in context.asked if request.operator == operator]
+    usable = {request.number for request in asked if request.usable}
     won = sum(_won(past, context.sigma) for past in context.past if past.number in usable)
     return (PRIOR_WON + won) / (PRIOR_ASKED + len(asked))
 
@@ -58,11 +58,11 @@ def _won(past: PastExperiment, sigma: float) -> float:
 
 def _has_share(context: Context, operator: Operator) -> bool:
     """Return whether an operator may be chosen: it has a part of its share left, and its answers could be used."""
-    if sum(one.operator == operator for one in context.asked[-(WINDOW - 1) :]) >= SHARE:
+    if sum(request.operator == operator for request in context.asked[-(WINDOW - 1) :]) >= SHARE:
         return False
-    last = [one for one in context.asked if one.operator == operator][-VAIN:]
+    last = [request for request in context.asked if request.operator == operator][-VAIN:]
     rested = last and context.number - last[-1].number > REST
-    return len(last) < VAIN or any(one.usable for one in last) or bool(rested)
+    return len(last) < VAIN or any(request.usable for request in last) or bool(rested)
 
 
 class Task:

@@ -120,11 +120,11 @@ def _messages(context: Context, tier: Tier, tokens: int, taken: int, plan: Plan)
     order = _task(context, tier, plan if fits(context, tier, tokens, plan) else DRAFT)
     shown = _examples(context, tier, tokens)
     room = tokens - _needs(context, tier, order, shown) + RETRY_TOKENS - taken
-    told = _told(context, room)
-    room -= estimate(told) if told else 0
+    record = _told(context, room)
+    room -= estimate(record) if record else 0
     ideas = backlog.section(context, tier, int(IDEAS_SHARE * room * CHARACTERS_A_TOKEN))
     room -= estimate(ideas) if ideas else 0
-    varying = (_record(context, room), told, ideas, order)
+    varying = (_record(context, room), record, ideas, order)
     return [
         {"role": "system", "content": _fixed(context, tier, shown)},
         {"role": "user", "content": "\n\n".join(part for part in varying if part)},
@@ -171,9 +171,9 @@ def _shown(source: str, tier: Tier) -> str:
 
 def record(context: Context, tokens: int = 6000, plan: Plan = DRAFT) -> str:
     """Return the record and the task, for an agent that reads files itself."""
-    order, told = _task(context, "blocks", plan), _told(context, tokens)
+    order, record_text = _task(context, "blocks", plan), _told(context, tokens)
     ideas = backlog.section(context, "tool", int(IDEAS_SHARE * tokens * CHARACTERS_A_TOKEN))
-    parts = (_record(context, tokens - estimate(order + told + ideas)), told, ideas, order)
+    parts = (_record(context, tokens - estimate(order + record_text + ideas)), record_text, ideas, order)
     return "\n\n".join(part for part in parts if part)
 
 
@@ -205,10 +205,10 @@ def _record(context: Context, room: int) -> str:
             if cost <= left:
                 left -= cost
                 lines.append(found[rank])
-    told = [
+    heading = [
         line for (title, _), lines in zip(sections, taken, strict=True) if lines for line in (title, *lines) if line
     ]
-    return "\n".join([head, *told, END]) if told else ""
+    return "\n".join([head, *heading, END]) if heading else ""
 
 
 def _sections(context: Context) -> list[tuple[str, list[str]]]:
@@ -267,8 +267,8 @@ def _expected(context: Context) -> list[str]:
     """Return the changes that should help or hurt most, one a line."""
     from core.agents.search.estimates import estimates  # it needs numpy, which takes a while to import
 
-    found = estimates(context, exhausted_ideas.knobs_left_out(context))
-    return [f"- {data(one.words)}: {one.gain:+.4f} ± {one.error:.4f}" for one in found]
+    changes = estimates(context, exhausted_ideas.knobs_left_out(context))
+    return [f"- {data(change.words)}: {change.gain:+.4f} ± {change.error:.4f}" for change in changes]
 
 
 def _idea(past: PastExperiment) -> str:

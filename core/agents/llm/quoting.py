@@ -27,8 +27,8 @@ def data(text: str, limit: int = SHORT) -> str:
 
 def code(text: str) -> str:
     """Return untrusted code with its lines, without data marks and without tokens. All else stays as it is."""
-    words = _MARK.sub(lambda found: f"{found[1] or found[2] or ''}---", sanitize_text(text))
-    return _INST.sub(r"(\1)", _TOKEN.sub("‹", words))
+    quoted = _MARK.sub(lambda match: f"{match[1] or match[2] or ''}---", sanitize_text(text))
+    return _INST.sub(r"(\1)", _TOKEN.sub("‹", quoted))
 
 
 def change(edits: tuple[Edit, ...], tier: Tier) -> str:

@@ -76,9 +76,9 @@ class Thinking:
 
     def without(self) -> bool:
         """Choose the next setting, since the server refuses this one. It is not tried again. Returns False if none is left."""
-        refused, found = self.setting, self.another()
+        refused, is_other = self.setting, self.another()
         rest = [setting for setting in self._settings if setting != refused] or [refused]
         self._worked = None if self._worked == refused else self._worked
         self._at = rest.index(self.setting) if self.setting in rest else len(rest) - 1
         self._settings = rest
-        return found
+        return is_other

@@ -79,14 +79,14 @@ def parts(text: str, kept: Sequence[Span] = ()) -> list[Part]:
         return index >= 0 and mark.end() <= ends[index]
 
     marks = [(mark, True) for mark in _CLOSED.finditer(text)] + [(mark, False) for mark in _OPENED.finditer(text)]
-    found, begin, thinking = [], 0, False
+    found_parts, begin, thinking = [], 0, False
     for mark, closes in sorted(marks, key=lambda pair: pair[0].start()):
         ignored = not closes if thinking else _mentioned(text, mark, closes)
         if ignored or mark.start() < begin or is_data(mark):
             continue
-        found.append(Part(begin, mark.start(), thinking or closes))
+        found_parts.append(Part(begin, mark.start(), thinking or closes))
         begin, thinking = mark.end(), not closes
-    return [*found, Part(begin, len(text), thinking, ended=not thinking)]
+    return [*found_parts, Part(begin, len(text), thinking, ended=not thinking)]
 
 
 def _mentioned(text: str, mark: re.Match[str], closes: bool) -> bool:
@@ -98,7 +98,7 @@ def _mentioned(text: str, mark: re.Match[str], closes: bool) -> bool:
     return in_sentence and (closes if after in ("", "\n") else after in " .,;:!?)")
 
 
-def answers(text: str, found: Sequence[Found[Content]]) -> list[Found[Content]]:
+def answers(text: str, answers_found: Sequence[Found[Content]]) -> list[Found[Content]]:
     """Return the candidates for the answer among `found`: those after the last thought, else those between thoughts.
 
     If all are in thoughts, it is the last one if nothing follows it: then the model did not mark the end of its thoughts.
@@ -106,29 +106,29 @@ def answers(text: str, found: Sequence[Found[Content]]) -> list[Found[Content]]:
     Raises:
         Unfinished: The text ends in the middle of the thoughts.
     """
-    every = parts(text, [(start, stop) for start, stop, _ in found])
+    every = parts(text, [(start, stop) for start, stop, _ in answers_found])
     begins = [part.begin for part in every]
     inside: dict[int, list[Found[Content]]] = {}
-    for one in found:
-        inside.setdefault(bisect.bisect_right(begins, one[0]) - 1, []).append(one)
-    said = [index for index in inside if not every[index].thought]
-    if said:
-        return inside[max(said)]
-    if found and not re.search(r"\w", _unmarked(text[found[-1][1] :])):
-        return [found[-1]]
+    for span in answers_found:
+        inside.setdefault(bisect.bisect_right(begins, span[0]) - 1, []).append(span)
+    spoken = [index for index in inside if not every[index].thought]
+    if spoken:
+        return inside[max(spoken)]
+    if answers_found and not re.search(r"\w", _unmarked(text[answers_found[-1][1] :])):
+        return [answers_found[-1]]
     if not every[-1].ended:
         raise Unfinished("The text ended before the thoughts did. Think briefly, then answer in the form asked for.")
     return []
 
 
-def after_thoughts(text: str, found: Sequence[Found[Content]]) -> str:
+def after_thoughts(text: str, answers_found: Sequence[Found[Content]]) -> str:
     """Return the text after the thoughts, else the answer among `found`, or '' if there are only thoughts."""
-    last = parts(text, [(start, stop) for start, stop, _ in found])[-1]
+    last = parts(text, [(start, stop) for start, stop, _ in answers_found])[-1]
     rest = text[last.begin :].strip()
     if not last.thought and unframed(rest).strip():
         return rest
     try:
-        chosen = answers(text, found)
+        chosen = answers(text, answers_found)
     except Unfinished:
         return ""
     return text[chosen[0][0] : chosen[-1][1]] if chosen else ""

@@ -22,7 +22,7 @@ def first(billions: float) -> Tier:
 
 def history(past: Sequence[PastExperiment], name: str) -> list[tuple[Tier, bool]]:
     """Return the answer format of each proposal of this model, and whether it worked. Mere repeats of a change do not count."""
-    found: list[tuple[Tier, bool]] = []
+    tried: list[tuple[Tier, bool]] = []
     for p in past:
         notes = p.proposal.notes
         tier = next((tier for tier in TIERS if tier == notes.format), None)
@@ -33,8 +33,8 @@ def history(past: Sequence[PastExperiment], name: str) -> list[tuple[Tier, bool]
         left = failed or refused >= TRIES  # a format was given up
         if left and refused == (notes.repeats or 0):
             continue
-        found.append((tier, not failed))
-    return found
+        tried.append((tier, not failed))
+    return tried
 
 
 def choose(tried: Sequence[tuple[Tier, bool]], start: Tier) -> Tier:

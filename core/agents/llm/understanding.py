@@ -44,14 +44,14 @@ def restated_lines(text: str, charter: str = "") -> tuple[str, ...]:
     return next((lines for lines in every if lines), ())
 
 
-def _lines(found: dict[str, Any], charter: str) -> tuple[str, ...]:
+def _lines(content: dict[str, Any], charter: str) -> tuple[str, ...]:
     """Return one JSON object as lines."""
     lines = []
     for name in RESTATED:
-        words = [sanitize_line(word, 160) for word in _strings(found.get(name)) if says_something(word)]
+        words = [sanitize_line(word, 160) for word in _strings(content.get(name)) if says_something(word)]
         if words:
             lines.append(f"{name}: {'; '.join(list(dict.fromkeys(words))[:6])}")
-    if proposed := _proposed(found.get("limits"), charter):
+    if proposed := _proposed(content.get("limits"), charter):
         lines.append(
             f"proposed limits, not checked: {'; '.join(proposed)} (add them to the front matter of program.md to have them checked)"
         )

@@ -87,11 +87,11 @@ class Search:
         chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
         left_alone = (*charter.off_limits, *sorted(wanted.leave))
         seen = {*context.tried, context.parent}
-        looked_at: set[str] = set()  # the same draft may come several times
+        examined: set[str] = set()  # the same draft may come several times
         for draft in islice(_drafts(context, charter, wanted, left_alone, chance), MAX_DRAFTS):
-            if draft is None or draft.source in looked_at:
+            if draft is None or draft.source in examined:
                 continue
-            looked_at.add(draft.source)
+            examined.add(draft.source)
             try:
                 edits.validate_change(context.source, draft.source, off_limits=left_alone)
             except edits.EditError:
@@ -111,10 +111,10 @@ def _with_aside_note(proposal: Proposal, wanted: Steering, context: Context) -> 
     """Return the proposal with a note about the wishes that were set aside. The first time the hypothesis says so too."""
     if not wanted.aside:
         return proposal
-    words = "; ".join(described(wanted.aside))
-    told = any(past.proposal.notes.aside == words for past in context.past)
-    note = "" if told else f" Nothing new was left within “{sanitize_line(words, 80)}”, so this goes beyond it."
-    notes = replace_fields(proposal.notes, aside=words)
+    wishes = "; ".join(described(wanted.aside))
+    was_told = any(past.proposal.notes.aside == wishes for past in context.past)
+    note = "" if was_told else f" Nothing new was left within “{sanitize_line(wishes, 80)}”, so this goes beyond it."
+    notes = replace_fields(proposal.notes, aside=wishes)
     return replace_fields(proposal, hypothesis=proposal.hypothesis + note, notes=notes)
 
 
@@ -134,11 +134,11 @@ def _drafts(
     yield from _requested_steps(context, wanted, known)
     yield from islice(_backlog_drafts(context, wanted, known, options, chance), MAX_OF_BACKLOG)
     yield _repeated_step(context, known, options)
-    said = {topic: weight for topic, weight in wanted.weights.items() if weight >= SAID}
-    if said and turn % 2:  # a hint names a topic
-        only_said = dict.fromkeys(wanted.weights, 0.0) | said
+    requested = {topic: weight for topic, weight in wanted.weights.items() if weight >= SAID}
+    if requested and turn % 2:  # a hint names a topic
+        only_requested = dict.fromkeys(wanted.weights, 0.0) | requested
         for ideas in (True, False):
-            yield from _screened_changes(context, only_said, options, chance, ideas=ideas)
+            yield from _screened_changes(context, only_requested, options, chance, ideas=ideas)
     kind = KINDS[turn % len(KINDS)]
     if kind == "combination":
         yield from combine.combinations(context, wanted.weights, options, chance)
@@ -168,12 +168,12 @@ def _screened_changes(
     A topic that was asked for counts as if its changes gained more.
     """
     effects = options.model.draw(chance.randrange(2**31), 1.0)
-    found = [
+    scored = [
         (gain + ASKED * math.log(weight), option)
         for gain, option in options.screening(effects, ideas=ideas)
         if (weight := weights.get(option.topic, 1.0)) > 0
     ]
-    for _, option in sorted(found, key=lambda one: -one[0]):
+    for _, option in sorted(scored, key=lambda pair: -pair[0]):
         if option.value is None:
             yield _book_draft(context, IDEAS[option.name])
         else:
@@ -186,8 +186,8 @@ def _book_draft(context: Context, entry: Entry) -> Draft | None:
     if changed is None:
         return None
     cited = entry.source and entry.source not in entry.hypothesis
-    words = f"{entry.hypothesis.removesuffix('.')} ({entry.source})." if cited else entry.hypothesis
-    return Draft(changed, words, entry.topic, Notes(edits=(entry.name,), knobs={}))
+    hypothesis = f"{entry.hypothesis.removesuffix('.')} ({entry.source})." if cited else entry.hypothesis
+    return Draft(changed, hypothesis, entry.topic, Notes(edits=(entry.name,), knobs={}))
 
 
 def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
@@ -196,10 +196,10 @@ def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[D
     The steps in the other direction follow. What anybody has tried alone, on any train.py, is left out, and so is what lost clearly
     in earlier runs, and what would undo a kept change. What gained clearly there comes first.
     """
-    said, before = _informative_past(context), _earlier_step_gains(context, known)
-    left = {(name, old) for past in said if past.verdict.kept for name, (old, _) in past.constants.items()}
-    tried = {past.proposal.notes.step for past in said}
-    tried |= {next(iter(changes_of(past))) for past in said if len(changes_of(past)) == 1}
+    informative, before = _informative_past(context), _earlier_step_gains(context, known)
+    left = {(name, old) for past in informative if past.verdict.kept for name, (old, _) in past.constants.items()}
+    tried = {past.proposal.notes.step for past in informative}
+    tried |= {next(iter(changes_of(past))) for past in informative if len(changes_of(past)) == 1}
     order = sorted(
         (
             name
@@ -217,7 +217,7 @@ def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[D
                 continue
             if draft := knobs_draft(context, known, {name: value}):
                 steps.append((before.get(mark, 0.0), replace(draft, notes=replace_fields(draft.notes, step=mark))))
-    first = [draft for gain, draft in sorted(steps, key=lambda one: -one[0]) if gain >= CLEAR]
+    first = [draft for gain, draft in sorted(steps, key=lambda step: -step[0]) if gain >= CLEAR]
     yield from (*first, *(draft for gain, draft in steps if -CLEAR < gain < CLEAR))
 
 
@@ -234,7 +234,7 @@ def _earlier_step_gains(context: Context, known: Knobs) -> dict[str, float]:
         single = knob_change(name, effect.before[name], effect.after[name]) if len(effect.after) == 1 else ""
         if step := effect.step or single:
             gains.setdefault(step, []).append(effect.gain / context.sigma)
-    return {step: sum(found) / len(found) for step, found in gains.items()}
+    return {step: sum(values) / len(values) for step, values in gains.items()}
 
 
 def _may_change(knob: Knob, charter: Charter, wanted: Steering) -> bool:
@@ -251,11 +251,11 @@ def _may_change(knob: Knob, charter: Charter, wanted: Steering) -> bool:
 
 def _requested_values(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
     """Yield the values that the human asked for, each once. Those of the newest hint come first, in its order."""
-    done = _followed_wishes(context)
+    followed = _followed_wishes(context)
     everything = Knobs(known.every, known.every)  # a named knob may change even if its topic is to be left alone
-    for number, direction in sorted(wanted.settings, key=lambda one: -one[0]):
+    for number, direction in sorted(wanted.settings, key=lambda pair: -pair[0]):
         mark = f"{number}: {direction.words}"
-        if mark in done or number in done:  # an earlier version noted the number alone
+        if mark in followed or number in followed:  # an earlier version noted the number alone
             continue
         try:
             values = setting(direction, context.source)
@@ -267,12 +267,12 @@ def _requested_values(context: Context, wanted: Steering, known: Knobs) -> Itera
 
 def _requested_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
     """Yield one step in each direction for the names that program.md or the human asks for, once for each wish."""
-    done = _followed_wishes(context)
+    followed = _followed_wishes(context)
     everything = Knobs(known.every, known.every)
     for way in ("up", "down"):
         for name, (wish, number) in wanted.focus.items():
             mark = f"{number}: {name} {way}"
-            if name not in known or wish not in ("", way) or mark in done:
+            if name not in known or wish not in ("", way) or mark in followed:
                 continue
             for value in places(known[name], way == "up"):
                 if draft := knobs_draft(context, everything, {name: value}, "asked for: "):

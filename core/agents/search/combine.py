@@ -48,7 +48,7 @@ def _draft(
         if len(taken) == MOST:
             break
         mark = options.mark(option)
-        if option.name in {one.name for one in taken} or any(gone <= marks | {mark} for gone in failed):
+        if option.name in {part.name for part in taken} or any(gone <= marks | {mark} for gone in failed):
             continue
         before = values
         if option.value is None:
@@ -58,7 +58,7 @@ def _draft(
             source = changed
         else:
             fitting = settable(options.known, values | {option.name: option.value})
-            chosen = {one.name: one.value for one in (*taken, option) if one.value is not None}
+            chosen = {part.name: part.value for part in (*taken, option) if part.value is not None}
             if any(fitting.get(name) != value for name, value in chosen.items()):
                 continue  # it does not fit the others
             values = fitting
@@ -76,7 +76,7 @@ def _draft(
     present = options.known.values_now
     moves = {name: options.move(name, value) for name, value in values.items()}
     what = [*moves.values(), *names]
-    words = (
+    hypothesis = (
         f"{', '.join(what)}: by the {len(options.record.rows)} scores so far, {'these' if len(what) > 1 else 'this'} should gain "
         f"{gain:.4f} ± {spread:.4f}."
     )
@@ -87,7 +87,7 @@ def _draft(
         expected=(round(gain, 5), round(spread, 5)),
         parts=tuple(_part(context, options, option, moves, sets) for option, sets in zip(taken, moved, strict=True)),
     )
-    return Draft(knobs.set_knobs(source, values) if values else source, words, taken[0].topic, notes)
+    return Draft(knobs.set_knobs(source, values) if values else source, hypothesis, taken[0].topic, notes)
 
 
 def _part(context: Context, options: Options, option: Option, moves: Mapping[str, str], sets: dict[str, Value]) -> Part:

@@ -46,9 +46,9 @@ def knobs_draft(context: Context, known: Knobs, values: Mapping[str, Value], why
     present, changed = known.values_now, settable(known, values)
     if not changed:
         return None
-    words = why + "; ".join(_move(known[name], value) for name, value in changed.items())
+    hypothesis = why + "; ".join(_move(known[name], value) for name, value in changed.items())
     return Draft(
-        knobs.set_knobs(context.source, changed), words[0].upper() + words[1:] + ".", TARGET.topic_of(next(iter(changed))),
+        knobs.set_knobs(context.source, changed), hypothesis[0].upper() + hypothesis[1:] + ".", TARGET.topic_of(next(iter(changed))),
         Notes(knobs=changed, edits=(), before={name: present[name] for name in changed}),
     )  # fmt: skip
 

@@ -51,8 +51,8 @@ def estimates(context: Context, left_out: Collection[str] = ()) -> list[Estimate
 
 
 def _estimate(context: Context, options: Options, option: Option) -> Estimate:
-    words = options.words(option).replace("->", "to")  # in a prompt, marks of that kind are replaced
+    text = options.words(option).replace("->", "to")  # in a prompt, marks of that kind are replaced
     if option.value is None:
-        words = f"{words} ({IDEAS[option.name].hypothesis})"
+        text = f"{text} ({IDEAS[option.name].hypothesis})"
     gain, error = options.model.expected.gain(option.change), options.model.spread(option.change)
-    return Estimate(words, context.sigma * gain, context.sigma * error)
+    return Estimate(text, context.sigma * gain, context.sigma * error)

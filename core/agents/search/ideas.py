@@ -51,8 +51,8 @@ def _ended_badly(past: PastExperiment) -> bool:
 
 def changes_of(past: PastExperiment) -> frozenset[str]:
     """Return the changes of an experiment as names: its ideas, its knobs with their direction, and "#7" for other code."""
-    found = {knob_change(name, *values) for name, values in past.constants.items()}
-    return frozenset(found | set(structural(past)))
+    changes = {knob_change(name, *values) for name, values in past.constants.items()}
+    return frozenset(changes | set(structural(past)))
 
 
 def knob_change(name: str, before: Value, after: Value) -> str:

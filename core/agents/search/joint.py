@@ -57,13 +57,13 @@ class Scale:
     @classmethod
     def of(cls, knob: Knob) -> Scale | None:
         """The scale around a knob's value; None where its values have no order."""
-        found, value = range_for(knob), knob.value
-        if found.kind == "choice" or isinstance(value, str | bool):
+        knob_range, value = range_for(knob), knob.value
+        if knob_range.kind == "choice" or isinstance(value, str | bool):
             return None
-        if found.kind in ("log", "power"):
-            start = float(value) or math.sqrt(found.low * found.high)  # a knob that is off has no logarithm
-            return cls(start, STEP if found.kind == "log" else 2.0, True)
-        width = STEP_SHARE * (found.high - found.low) if found.kind == "float" else 1.0
+        if knob_range.kind in ("log", "power"):
+            start = float(value) or math.sqrt(knob_range.low * knob_range.high)  # a knob that is off has no logarithm
+            return cls(start, STEP if knob_range.kind == "log" else 2.0, True)
+        width = STEP_SHARE * (knob_range.high - knob_range.low) if knob_range.kind == "float" else 1.0
         return cls(float(value), width or 1.0, False)
 
     def position(self, value: Value) -> float | None:
@@ -117,11 +117,11 @@ class Record:
         earlier: Iterable[Effect] = (),
     ) -> None:
         """`knobs`: those of the incumbent. `sigma`: noise of one score, in bpb. `earlier`: from other runs."""
-        said = [one for one in past if one.gain is not None or _failed_alone(one)]
-        references = _references(said, knobs)
+        informative = [one for one in past if one.gain is not None or _failed_alone(one)]
+        references = _references(informative, knobs)
         self._begun = {name: knob.value for name, knob in references.items()}
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
-        self.rows = [self._row(one, sigma) for one in said]
+        self.rows = [self._row(one, sigma) for one in informative]
         self.rows += [  # a knob's loss on one side would promise a gain on the other, so only ideas are rows
             Row("", "", one.gain / sigma, (), self.change({}, one.edits))
             for one in earlier
@@ -136,11 +136,11 @@ class Record:
         """Number of experiments with a score."""
         return sum(bool(row.seeds) for row in self.rows)
 
-    def _row(self, one: PastExperiment, sigma: float) -> Row:
-        change = self.change(one.constants, structural(one))
-        if one.gain is None:
-            return Row(one.fingerprint, one.parent, FAILED_GAIN, (), change)
-        return Row(one.fingerprint, one.parent, one.gain / sigma, one.seeds, change)
+    def _row(self, experiment: PastExperiment, sigma: float) -> Row:
+        change = self.change(experiment.constants, structural(experiment))
+        if experiment.gain is None:
+            return Row(experiment.fingerprint, experiment.parent, FAILED_GAIN, (), change)
+        return Row(experiment.fingerprint, experiment.parent, experiment.gain / sigma, experiment.seeds, change)
 
     def change(self, constants: Mapping[str, tuple[Value, Value]], edits: Iterable[str] = ()) -> Change:
         """Return a change of constants (values before and after) and edits in the terms of the model."""
@@ -170,17 +170,17 @@ class Record:
         return min(0.0, *places) if places else 0.0, max(0.0, *places) if places else 0.0
 
 
-def _failed_alone(one: PastExperiment) -> bool:
+def _failed_alone(experiment: PastExperiment) -> bool:
     """Return whether a knob's new value failed without another change. What a knob's followers change is part of that."""
-    alone = len(one.proposal.notes.knobs or {}) == 1 and not one.structural
-    return one.verdict.failed and bool(one.constants) and alone
+    alone = len(experiment.proposal.notes.knobs or {}) == 1 and not experiment.structural
+    return experiment.verdict.failed and bool(experiment.constants) and alone
 
 
-def _references(said: Sequence[PastExperiment], knobs: Mapping[str, Knob]) -> dict[str, Knob]:
+def _references(past: Sequence[PastExperiment], knobs: Mapping[str, Knob]) -> dict[str, Knob]:
     """Return each knob with the value at the start of the run: its first value before a change, otherwise its present one."""
     first: dict[str, Value] = {}
-    for one in said:
-        for name, (before, _) in one.constants.items():
+    for experiment in past:
+        for name, (before, _) in experiment.constants.items():
             first.setdefault(name, before)
     return {name: replace(knob, value=first.get(name, knob.value)) for name, knob in knobs.items()}
 

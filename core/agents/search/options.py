@@ -55,7 +55,7 @@ class Options:
             for name in sorted(IDEAS.keys() - self._unwanted)
             if applied(IDEAS[name], context.source) is not None
         ]
-        self._every = [*self._ideas, *(option for found in self._values.values() for option in found)]
+        self._every = [*self._ideas, *(option for values in self._values.values() for option in values)]
         factors = {name for option in self._every for name in option.change.added | option.change.removed}
         self.model = Model(self.record.rows, {*self.record.scales, *known.every}, factors)
 
@@ -102,7 +102,7 @@ class Options:
             for option in self._every
             if option.near and weights.get(option.topic, 1.0) > 0 and self._wanted(option)
         ]
-        good = sorted((one for one in near if one[0] > 0), key=lambda one: -one[0])
+        good = sorted((pair for pair in near if pair[0] > 0), key=lambda pair: -pair[0])
         return [option for _, option in good if self._allowed(option)]
 
     def _wanted(self, option: Option) -> bool:
@@ -120,12 +120,14 @@ class Options:
     def known_about(self) -> list[list[Option]]:
         """Return the allowed changes that some score is known about: each idea, and the values of each knob."""
         groups = [*([option] for option in self._ideas), *self._values.values()]
-        known = ([one for one in group if one.near and self._wanted(one)] for group in groups)
-        return [found for group in known if (found := [one for one in group if self._allowed(one)])]
+        known = ([option for option in group if option.near and self._wanted(option)] for group in groups)
+        return [allowed for group in known if (allowed := [option for option in group if self._allowed(option)])]
 
     def screening(self, effects: Effects, *, ideas: bool) -> list[tuple[float, Option]]:
         """Return what to try alone, with its gain by these effects: ideas of the book, or the best value of each knob."""
-        groups = [[option] for option in self._ideas] if ideas else [found for found in self._values.values() if found]
+        groups = (
+            [[option] for option in self._ideas] if ideas else [values for values in self._values.values() if values]
+        )
         gains = ([(effects.gain(option.change), option) for option in group] for group in groups)
         return [max(group, key=lambda one: one[0]) for group in gains]
 
@@ -138,7 +140,7 @@ class Options:
     def move(self, name: str, value: Value) -> str:
         """Return a move of a knob as text, such as "DEPTH 2 -> 3"."""
         written = self.known.every[name].written
-        before, after = (knobs.write(one, written) for one in (self.known.values_now[name], value))
+        before, after = (knobs.write(number, written) for number in (self.known.values_now[name], value))
         return f"{name} {before} -> {after}"
 
     def mark(self, option: Option) -> str:
@@ -150,6 +152,6 @@ class Options:
 
 def values_of(knob: Knob) -> list[Value]:
     """Return values over the whole range of a knob, each once, without its present one."""
-    found = range_for(knob)
-    values = dict.fromkeys(found.at(point / (POINTS - 1)) for point in range(POINTS))
+    knob_range = range_for(knob)
+    values = dict.fromkeys(knob_range.at(point / (POINTS - 1)) for point in range(POINTS))
     return [value for value in values if value != knob.value]

@@ -76,18 +76,18 @@ class Range:
         """Return the value that is as far from `new` as `new` from `old`, or None if that leaves the range."""
         if self.kind == "choice":
             return None
-        one, two = self.encode(old), self.encode(new)
-        drawn = two * two / one if self.kind == "log" and one > 0 else 2 * two - one
+        start, end = self.encode(old), self.encode(new)
+        drawn = end * end / start if self.kind == "log" and start > 0 else 2 * end - start
         return self.decode(drawn) if self.contains(drawn) else None
 
 
 def range_for(knob: Knob) -> Range:
     """Return the range around a knob's present value."""
-    found, most = _around(knob), largest(knob)
-    if found.kind == "choice" or most == math.inf:
-        return found
-    high = min(found.high, math.floor(math.log2(most)) if found.kind == "power" else most)
-    return replace(found, high=high) if found.low < high else found
+    values, most = _around(knob), largest(knob)
+    if values.kind == "choice" or most == math.inf:
+        return values
+    high = min(values.high, math.floor(math.log2(most)) if values.kind == "power" else most)
+    return replace(values, high=high) if values.low < high else values
 
 
 def _around(knob: Knob) -> Range:
@@ -130,8 +130,8 @@ def _around(knob: Knob) -> Range:
 def _choices(comment: str) -> tuple[str, ...]:
     """Return the strings that a comment lists, such as `one of: relu, gelu`. Empty if the list contains prose."""
     listed = CHOICES.search(comment)
-    words = re.split(_SEPARATOR, listed[1]) if listed else []
-    return tuple(dict.fromkeys(word.strip("'\"`") for word in words))
+    choices = re.split(_SEPARATOR, listed[1]) if listed else []
+    return tuple(dict.fromkeys(word.strip("'\"`") for word in choices))
 
 
 def smallest(knob: Knob) -> float:
@@ -147,8 +147,8 @@ def smallest(knob: Knob) -> float:
 def largest(knob: Knob) -> float:
     """Return the largest allowed value, from the comment ("at most 5", "fraction"). A decay rate stays below 1."""
     most = math.inf
-    if said := AT_MOST.search(knob.comment):
-        most = float(said[1])
+    if limit := AT_MOST.search(knob.comment):
+        most = float(limit[1])
     elif isinstance(knob.value, float) and ("BETA" in knob.name or "MOMENTUM" in knob.name):
         most = math.nextafter(1.0, 0.0)
     elif isinstance(knob.value, float) and "fraction" in knob.comment:
@@ -174,18 +174,18 @@ def places(knob: Knob, up: bool) -> list[Value]:
     For a number it is one step up or down, or the end of its range; from outside of its range, the middle. For a choice these
     are all other choices, in both directions.
     """
-    found = range_for(knob)
+    knob_range = range_for(knob)
     if isinstance(knob.value, bool):
         return [up] if up is not knob.value else []
-    if found.kind == "choice":
-        others = [value for value in found.choices if value != knob.value]
+    if knob_range.kind == "choice":
+        others = [value for value in knob_range.choices if value != knob.value]
         return others if up else others[::-1]
-    if (step := found.step(knob.value, up)) is not None:
+    if (step := knob_range.step(knob.value, up)) is not None:
         return [step]
-    if not found.contains(found.encode(knob.value)):
-        return [found.at(0.5)] if up else []
-    end = found.at(1.0 if up else 0.0)
-    ahead = found.encode(end) - found.encode(knob.value)
+    if not knob_range.contains(knob_range.encode(knob.value)):
+        return [knob_range.at(0.5)] if up else []
+    end = knob_range.at(1.0 if up else 0.0)
+    ahead = knob_range.encode(end) - knob_range.encode(knob.value)
     return [end] if (ahead > 0 if up else ahead < 0) else []
 
 
@@ -212,8 +212,8 @@ def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
 @lru_cache(maxsize=256)  # asked for every value that `search` looks at
 def _unit(comment: str) -> str:
     """Return the knob of which a comment asks for a multiple; '' if it asks for none."""
-    found = MULTIPLE.search(comment)
-    return found[1] if found else ""
+    match = MULTIPLE.search(comment)
+    return match[1] if match else ""
 
 
 def with_followers(values: dict[str, Value], known: Mapping[str, Knob]) -> dict[str, Value]:

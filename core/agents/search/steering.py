@@ -47,7 +47,7 @@ class Steering:
             self.weights |= dict.fromkeys(topics, 0.0)
             self.avoided.update(topics)
             self.focus = {name: wish for name, wish in self.focus.items() if not self._left(name, topics)}
-            self.settings = [(n, one) for n, one in self.settings if not self._left(one.names[0], topics)]
+            self.settings = [(n, wish) for n, wish in self.settings if not self._left(wish.names[0], topics)]
             return
         if direction.kind == "only":
             self.weights = dict.fromkeys(self.weights, 0.0)
@@ -71,7 +71,7 @@ class Steering:
             case "avoid":
                 return names <= self.leave and topics <= self.avoided
             case "set":
-                return any(one == direction for _, one in self.settings)
+                return any(known == direction for _, known in self.settings)
             case "only" if weighty != topics or set(self.focus) != names:
                 return False
         return topics <= weighty and all(self.focus.get(name, ("none", 0))[0] == direction.way for name in names)
@@ -103,14 +103,14 @@ def combined(
         known: The names that a wish may be about.
         without: Kinds of wishes that are set aside.
     """
-    found = Steering()
+    result = Steering()
 
     def take(direction: Direction, weight: float, number: int) -> None:
-        part = _usable(direction, source, charter.off_limits, found.leave)[0]
+        part = _usable(direction, source, charter.off_limits, result.leave)[0]
         if direction.kind in without or (part is None and direction.kind == "only"):
-            found.aside.append(direction)
+            result.aside.append(direction)
         elif part is not None:
-            found.follow(part, weight, number)
+            result.follow(part, weight, number)
 
     for direction in charter.directions:
         take(direction, WRITTEN, 0)
@@ -121,16 +121,16 @@ def combined(
             continue  # the human was told when it was given
         for direction in wishes:
             take(direction, SAID, hint.number)
-    return found
+    return result
 
 
 def unfit(charter: Charter, source: str) -> tuple[str, ...]:
     """Return a phrase for every direction of program.md that cannot be followed on this train.py."""
-    found = combined(charter, (), source, touched.names(source))
+    combined_steering = combined(charter, (), source, touched.names(source))
     phrases = []
     for direction in dict.fromkeys(charter.directions):
-        reasons = _usable(direction, source, charter.off_limits, found.leave)[1]
-        if not reasons and not found.holds(direction):
+        reasons = _usable(direction, source, charter.off_limits, combined_steering.leave)[1]
+        if not reasons and not combined_steering.holds(direction):
             reasons = ("another sentence contradicts it, in whole or in part",)
         phrases += [f"search cannot follow “{direction.words}”: {reason}" for reason in reasons]
     return tuple(phrases)
@@ -181,14 +181,14 @@ def answer(
 
 def _wishes(text: str, known: Collection[str], *, reason: bool) -> tuple[Direction, ...]:
     """Parse a hint or a reason for skipping. Raises NotUsable if a part of it is not a wish or contradicts another part."""
-    found = parse(text, known, reason=reason)
+    directions = parse(text, known, reason=reason)
     together = Steering()
-    for direction in found:
+    for direction in directions:
         together.follow(direction, SAID)
-    for direction in found:
+    for direction in directions:
         if not together.holds(direction):
             raise NotUsable(f"“{direction.words}” and the rest of it contradict each other")
-    return found
+    return directions
 
 
 def _usable(
@@ -243,19 +243,19 @@ def _steps(knob: Knob, wish: str, every: Mapping[str, Knob]) -> list[dict[str, V
     """Return the changes that follow from a wish to try a constant. Raises NotUsable if there are none."""
     if wish and isinstance(knob.value, str):
         raise NotUsable(f"the values of {knob.name} have no order")
-    found: list[dict[str, Value]] = []
+    steps: list[dict[str, Value]] = []
     why = ""
     for way in ("up", "down"):
         for value in places(knob, way == "up") if wish in ("", way) else ():
             values = with_followers({knob.name: value}, every)
             problem = senseless(values, every)
             if not problem:
-                found.append(values)
+                steps.append(values)
             why = why or problem
-    if not found:
+    if not steps:
         ways = {"up": "higher", "down": "lower", "": "other"}
         raise NotUsable(why or f"{knob.name} is {knob.written}, and search knows no {ways[wish]} value")
-    return found
+    return steps
 
 
 def _with_topics(
@@ -304,31 +304,31 @@ def _value(text: str, knob: Knob) -> Value:
     """Convert the text of a value to the type of the constant. Raises NotUsable."""
     now = knob.value
     try:
-        found = _literal(text)
+        value = _literal(text)
     except (ValueError, SyntaxError, OverflowError, MemoryError, RecursionError):
-        found = text
+        value = text
     if isinstance(now, bool):
-        words = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
-        if text.lower() not in words:
+        booleans = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+        if text.lower() not in booleans:
             raise NotUsable(f"{knob.name} is True or False")
-        return words[text.lower()]
+        return booleans[text.lower()]
     if isinstance(now, str):
         choices = range_for(knob).choices
-        if not isinstance(found, str) or found not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise NotUsable(f"{knob.name} is one of {', '.join(str(choice) for choice in choices)}")
-        return found
-    if isinstance(found, bool) or not isinstance(found, int if isinstance(now, int) else int | float):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int if isinstance(now, int) else int | float):
         raise NotUsable(f"{knob.name} is a {'whole number' if isinstance(now, int) else 'number'}, not {text[:40]}")
-    if why := out_of_bounds(knob, found):
+    if why := out_of_bounds(knob, value):
         raise NotUsable(f"{knob.name} = {text[:40]} is out of range: it {why}")
-    return float(found) if isinstance(now, float) else found
+    return float(value) if isinstance(now, float) else value
 
 
 def _literal(text: str) -> object:
     base, power, exponent = text.partition("**")
     if power:
-        one, two = int(base), int(exponent)
-        if not (0 < one <= 1024 and 0 <= two <= 40):
+        base_value, exponent_value = int(base), int(exponent)
+        if not (0 < base_value <= 1024 and 0 <= exponent_value <= 40):
             raise ValueError
-        return one**two
+        return base_value**exponent_value
     return syntax.literal(text)

@@ -37,8 +37,8 @@ class Actor:
         try:
             if self._slot is None:
                 self._slot = self._start()
-            found: bytes = await getattr(self._slot, method)(*arguments)
-            return DONE + found
+            answer: bytes = await getattr(self._slot, method)(*arguments)
+            return DONE + answer
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f" [{os.path.basename(last.filename)}, line {last.lineno}]"

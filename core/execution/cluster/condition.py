@@ -20,8 +20,8 @@ def condition(facts: Facts, cache: Path, device: str) -> Condition:
         cache: Its cache folder.
         device: cpu or cuda.
     """
-    found = sandboxing.check(ROOT, device)
+    finding = sandboxing.check(ROOT, device)
     return Condition(
-        facts=facts, memory=stats.memory_total(), free=shutil.disk_usage(cache).free, lacks=found.missing,
-        failed=found.error,
+        facts=facts, memory=stats.memory_total(), free=shutil.disk_usage(cache).free, lacks=finding.missing,
+        failed=finding.error,
     )  # fmt: skip

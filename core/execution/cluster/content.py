@@ -132,11 +132,11 @@ class Store:
 
 def _is_left(path: Path, now: float) -> bool:
     """Return whether nobody needs a file or a tree. The times of a file are never changed: trees are checked by them."""
-    found = path.stat()
-    age = now - found.st_mtime
+    status = path.stat()
+    age = now - status.st_mtime
     if path.name.startswith("."):
         return age > DRAFT_S
-    return age > UNUSED_S and (path.is_dir() or found.st_nlink == 1)  # a file of a tree has another link there
+    return age > UNUSED_S and (path.is_dir() or status.st_nlink == 1)  # a file of a tree has another link there
 
 
 def used(folder: Path) -> None:

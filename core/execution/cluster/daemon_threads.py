@@ -23,23 +23,23 @@ async def call(work: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def settle(found: T | None, error: Exception | None) -> None:
+    def settle(result: T | None, error: Exception | None) -> None:
         if future.done():  # nobody waits any more
             return
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(found)  # type: ignore[arg-type]
+            future.set_result(result)  # type: ignore[arg-type]
 
     def run() -> None:
-        found: T | None = None
+        result: T | None = None
         error: Exception | None = None
         try:
-            found = work()
+            result = work()
         except Exception as raised:
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, found, error)
+            loop.call_soon_threadsafe(settle, result, error)
 
     start(run)
     return await future

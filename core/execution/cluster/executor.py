@@ -35,10 +35,10 @@ class RayExecutor:
     async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
         self._told_to_end.clear()
         work = asyncio.create_task(self._run(job, update, nodes))
-        told = asyncio.create_task(self._told_to_end.wait())
+        told_to_end = asyncio.create_task(self._told_to_end.wait())
         lost = asyncio.create_task(self._places.lost())
         try:
-            await asyncio.wait((work, told, lost), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, told_to_end, lost), return_when=asyncio.FIRST_COMPLETED)
             if lost.done() and not _has_result(work):  # nodes are lost with their cluster, so that comes first
                 await self._ended_early(job, work, LOST_S)
                 raise ExecutorLost(lost.result())
@@ -46,9 +46,9 @@ class RayExecutor:
                 return await self._ended_early(job, work, ABORT_S)
             return work.result()
         finally:
-            for task in (work, told, lost):
+            for task in (work, told_to_end, lost):
                 task.cancel()
-            await asyncio.gather(work, told, lost, return_exceptions=True)
+            await asyncio.gather(work, told_to_end, lost, return_exceptions=True)
 
     async def _run(self, job: Job, update: Update, nodes: Collection[str]) -> Result:
         place = self._place = await self._places.take(job.seed, nodes)

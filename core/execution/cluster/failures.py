@@ -49,10 +49,10 @@ class Failures:
 
     def waits(self, node: str) -> bool:
         """Return whether it is too early to try a node again."""
-        found = self._found.get(node)
-        return found is not None and time.monotonic() - found.at < found.wait_s
+        failure = self._found.get(node)
+        return failure is not None and time.monotonic() - failure.at < failure.wait_s
 
     def lately(self, node: str) -> bool:
         """Return whether something failed on a node a short time ago."""
-        found = self._found.get(node)
-        return found is not None and time.monotonic() - found.at < LATELY_S
+        failure = self._found.get(node)
+        return failure is not None and time.monotonic() - failure.at < LATELY_S

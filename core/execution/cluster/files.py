@@ -47,15 +47,15 @@ class Sources:
         Raises:
             OSError: One cannot be read.
         """
-        found: dict[str, str] = {}
+        files: dict[str, str] = {}
         for name, path in _inputs(job):
             status = os.stat(path)
             key = status.st_size, status.st_mtime_ns
             if path not in self._known or self._known[path][0] != key:
                 self._known[path] = key, sha256(path)
-            found[name] = self._known[path][1]
-            self._paths[found[name]] = path
-        return found
+            files[name] = self._known[path][1]
+            self._paths[files[name]] = path
+        return files
 
     def path(self, digest: str) -> Path:
         """Return where the file with this hash lies. Raises KeyError if no node may ask for it."""

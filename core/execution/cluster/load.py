@@ -33,11 +33,11 @@ class LoadMeter:
             return None
 
     def _load(self) -> Load:
-        found = self._meter.read(())
-        if self._device == "cuda" and found.gpus:
-            card = found.gpus[0]
+        reading = self._meter.read(())
+        if self._device == "cuda" and reading.gpus:
+            card = reading.gpus[0]
             return Load(
                 busy=card.utilisation, memory_used=card.memory_used, memory_total=card.memory_total,
                 temperature=card.temperature,
             )  # fmt: skip
-        return Load(busy=found.cpu_percent, memory_used=found.memory_used, memory_total=found.memory_total)
+        return Load(busy=reading.cpu_percent, memory_used=reading.memory_used, memory_total=reading.memory_total)

@@ -167,5 +167,5 @@ def encode(value: Data) -> bytes:
 
 def decode(raw: bytes, kind: type[T]) -> T:
     """Decode a message. Raises ValueError, also msgspec.ValidationError."""
-    found: T = msgspec.convert(json.loads(raw), kind)
-    return found
+    message: T = msgspec.convert(json.loads(raw), kind)
+    return message

@@ -214,11 +214,11 @@ class NodeSlot:
             run.changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(run.changed.wait(), NEWS_S)
-        messages = sorted(told for told in run.latest.values() if told[0] > asked.after)
+        messages = sorted(item for item in run.latest.values() if item[0] > asked.after)
         ending = run.ending  # before the tails, so that nothing is written after they were read
         tails = {name: tail for name in GROWING if (tail := _tail(run.out / name, asked.sizes.get(name, 0)))}
-        told = tuple(one for _, one in messages)
-        return encode(News(number=run.number, messages=told, tails=tails, ending=ending, load=await self._load()))
+        item = tuple(one for _, one in messages)
+        return encode(News(number=run.number, messages=item, tails=tails, ending=ending, load=await self._load()))
 
     async def _load(self) -> Load | None:
         """Return how busy this node is. None if that was told lately, or if the driver of the card takes long."""
@@ -293,10 +293,10 @@ def _files(out: Path, *, nats: bool) -> dict[str, int]:
     """
     names = [*GROWING, WEIGHTS, *([NATS] if nats else [])]
     paths = [out / name for name in names] + sorted((out / COMPILED).rglob("*"))
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for path in paths:
         if path.is_file() and not path.is_symlink():
             size = path.stat().st_size
-            if (path.name not in GROWING or size <= MOST_GROWING) and sum(found.values()) + size <= MOST_RETURNED:
-                found[path.relative_to(out).as_posix()] = size
-    return found
+            if (path.name not in GROWING or size <= MOST_GROWING) and sum(sizes.values()) + size <= MOST_RETURNED:
+                sizes[path.relative_to(out).as_posix()] = size
+    return sizes

@@ -131,8 +131,8 @@ class Place:
             known = news.number
             if news.load is not None:
                 update(news.load)
-            for told in news.messages:
-                update(told if isinstance(told, Progress) else Started(job=told.job, pids=()))
+            for message in news.messages:
+                update(message if isinstance(message, Progress) else Started(job=message.job, pids=()))
             mirror.add(news.tails)
             if news.ending is not None:
                 return news.ending

@@ -56,8 +56,8 @@ class Places:
 
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know and was not told yet, as sentences."""
-        found, self._notes = tuple(self._notes), []
-        return found
+        notes, self._notes = tuple(self._notes), []
+        return notes
 
     def beside(self, place: Place) -> int:
         """Return how many trainings of the run may be on the node of a place at once."""
@@ -231,8 +231,8 @@ class Places:
         """Yield the nodes with room: those where nothing has failed lately first, then those with few places."""
         used = Counter(place.node.id for place in (*self._idle, *self._busy)) + self._starting
         usable = [node for node in nodes if node.id not in self._refused and not self._failures.waits(node.id)]
-        found = [node for node in usable if used[node.id] < node.places]
-        yield from sorted(found, key=lambda node: (self._failures.lately(node.id), used[node.id], node.name))
+        free = [node for node in usable if used[node.id] < node.places]
+        yield from sorted(free, key=lambda node: (self._failures.lately(node.id), used[node.id], node.name))
 
     def _refuses(self, place: Place, facts: Facts) -> bool:
         """End a place whose scores could not be compared. Returns whether that is so."""

@@ -187,9 +187,9 @@ def _session_folder() -> str:
     short = [place for place in temporary.places() if len(str(place)) <= LONGEST]
     for place in short:
         with contextlib.suppress(OSError):
-            found = tempfile.mkdtemp(prefix=prefix, dir=place)
+            folder = tempfile.mkdtemp(prefix=prefix, dir=place)
             remove_left(place)
-            return found
+            return folder
     return str(temporary.folder(prefix))
 
 
@@ -241,8 +241,8 @@ class RayCluster:
         self._actor = ray.remote(Actor)
 
     async def nodes(self, device: str) -> Sequence[Node]:
-        found: Sequence[Listed] = await self._within(lambda: self._head.nodes(HEAD_S))
-        nodes = [(one, int(one.resources.get(RESOURCES[device], 0))) for one in found]
+        listed: Sequence[Listed] = await self._within(lambda: self._head.nodes(HEAD_S))
+        nodes = [(one, int(one.resources.get(RESOURCES[device], 0))) for one in listed]
         return [Node(one.id, one.name, places) for one, places in nodes if places > 0]
 
     async def place(self, node: Node, device: str) -> Remote:
@@ -332,8 +332,8 @@ class RayRemote:
         """Send a call, and return the future of its answer. Raises ExecutorFailed if this machine cannot send anything now."""
 
         def send() -> Future[bytes]:
-            found: Future[bytes] = self._handle.call.remote(method, *arguments).future()
-            return found
+            future: Future[bytes] = self._handle.call.remote(method, *arguments).future()
+            return future
 
         try:
             return await daemon_threads.call(send) if sum(map(len, arguments)) > INLINE else send()

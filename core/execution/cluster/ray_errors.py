@@ -40,12 +40,12 @@ def explained(error: BaseException, place: str) -> str:
 
 def _names(error: BaseException) -> set[str]:
     """Return the names of the classes of an error, and of those that caused it. Ray wraps what a task raises."""
-    found: set[str] = set()
+    names: set[str] = set()
     seen: BaseException | None = error
     for _ in range(5):
         if seen is None:
             break
-        found |= {kind.__name__ for kind in type(seen).__mro__}
+        names |= {kind.__name__ for kind in type(seen).__mro__}
         cause = getattr(seen, "cause", None)
         seen = cause if isinstance(cause, BaseException) else seen.__cause__
-    return found
+    return names

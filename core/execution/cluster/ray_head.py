@@ -54,10 +54,10 @@ def joined(ray: Any, address: str) -> Head:
     client = importlib.import_module("ray._raylet").GcsClient(address=head)
 
     def nodes(within_s: float) -> Sequence[Listed]:
-        found = client.get_all_node_info(timeout=within_s).values()
+        infos = client.get_all_node_info(timeout=within_s).values()
         return [
             Listed(one.node_id.hex(), _name(one.node_name, one.node_manager_address, one.node_manager_hostname), dict(one.resources_total))
-            for one in found if one.state == ALIVE
+            for one in infos if one.state == ALIVE
         ]  # fmt: skip
 
     async def belongs() -> bool | None:
@@ -84,10 +84,10 @@ def _by_client(ray: Any, address: str) -> Head:
     return Head(nodes, HeadWatch(*_host_and_port(address.removeprefix(CLIENT)), belongs))
 
 
-def _listed(found: Mapping[str, Any]) -> Listed:
+def _listed(info: Mapping[str, Any]) -> Listed:
     """Return a node of `ray.nodes()`."""
-    names = [str(found.get(key) or "") for key in ("NodeName", "NodeManagerAddress", "NodeManagerHostname")]
-    return Listed(found["NodeID"], _name(*names), found["Resources"])
+    names = [str(info.get(key) or "") for key in ("NodeName", "NodeManagerAddress", "NodeManagerHostname")]
+    return Listed(info["NodeID"], _name(*names), info["Resources"])
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

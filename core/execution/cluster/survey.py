@@ -35,21 +35,21 @@ class Surveyed:
 
 async def survey(cluster: Cluster) -> list[Surveyed]:
     """Ask all nodes at once, also those whose places are taken. Raises NodeLost if the nodes are unknown."""
-    found: dict[str, Surveyed] = {}
+    by_node: dict[str, Surveyed] = {}
     for device in RESOURCES:
         for node in await cluster.nodes(device):
-            found.setdefault(node.id, Surveyed(node)).places[device] = node.places
-    await asyncio.gather(*(_ask(cluster, one) for one in found.values()))
-    return sorted(found.values(), key=lambda one: one.node.name)
+            by_node.setdefault(node.id, Surveyed(node)).places[device] = node.places
+    await asyncio.gather(*(_ask(cluster, one) for one in by_node.values()))
+    return sorted(by_node.values(), key=lambda one: one.node.name)
 
 
-async def _ask(cluster: Cluster, one: Surveyed) -> None:
+async def _ask(cluster: Cluster, node: Surveyed) -> None:
     place: Place | None = None
     try:
-        place = Place(one.node, await cluster.place(one.node, ""))
-        one.condition = await place.condition(one.device)
+        place = Place(node.node, await cluster.place(node.node, ""))
+        node.condition = await place.condition(node.device)
     except ExecutorFailed as error:
-        one.why = str(error)
+        node.why = str(error)
     finally:
         if place is not None:
             place.kill()

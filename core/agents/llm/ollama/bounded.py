@@ -21,8 +21,8 @@ class Lines(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in self._stream:
-            _, found, after = chunk.rpartition(b"\n")
-            size = len(after) if found else size + len(chunk)
+            _, newline, after = chunk.rpartition(b"\n")
+            size = len(after) if newline else size + len(chunk)
             if size > LINE:
                 raise AgentFailed(f"The server sent {size / 1e6:.0f} MB without a line break, which is not an answer.")
             yield chunk

@@ -64,14 +64,14 @@ async def installed(way: Route) -> list[Installed]:
         listed = (await client.list()).models
     except Exception as error:
         raise failure(error, way, "") from error
-    found = []
+    models = []
     for model in listed:
         name, size = model.model or "", int(model.size or 0)
         try:
-            found.append(described(name, size, await client.show(name), model.details))
+            models.append(described(name, size, await client.show(name), model.details))
         except Exception:
-            found.append(described(name, size, None, model.details))
-    return [model for model in found if not model.capabilities or "completion" in model.capabilities]
+            models.append(described(name, size, None, model.details))
+    return [model for model in models if not model.capabilities or "completion" in model.capabilities]
 
 
 def described(name: str, size: int, info: Any, details: Any = None) -> Installed:
@@ -84,11 +84,11 @@ def described(name: str, size: int, info: Any, details: Any = None) -> Installed
     heads = fact(".attention.head_count") or 1
     width = fact(".attention.key_length") or fact(".embedding_length") // heads
     families = (str(getattr(d, "family", None) or "") for d in (getattr(info, "details", None), details))
-    words = [str(getattr(d, "parameter_size", None) or "") for d in (getattr(info, "details", None), details)]
+    sizes = [str(getattr(d, "parameter_size", None) or "") for d in (getattr(info, "details", None), details)]
     return Installed(
         name=name,
         size=size,
-        billions=fact("general.parameter_count") / 1e9 or billions(*words, name),
+        billions=fact("general.parameter_count") / 1e9 or billions(*sizes, name),
         context=fact(".context_length"),
         capabilities=tuple(str(word) for word in getattr(info, "capabilities", None) or ()),
         cache=2
@@ -137,11 +137,11 @@ def failure(error: Exception, way: Route, model: str) -> AgentFailed:
     if isinstance(error, AgentFailed):
         return error
     if isinstance(error, ollama.ResponseError):
-        words = sanitize_line(error.error or str(error), 200)
-        if error.status_code == 404 and model and "model" in words.lower():
+        problem = sanitize_line(error.error or str(error), 200)
+        if error.status_code == 404 and model and "model" in problem.lower():
             return AgentFailed(f"Ollama has no model {model}. `ollama pull {model}` installs it.")
         broken = error.status_code < 0 or error.status_code >= 500  # an error in the middle of a stream has status -1
-        return AgentFailed(f"Ollama at {way.words} refused ({error.status_code}): {words}", again=broken)
+        return AgentFailed(f"Ollama at {way.words} refused ({error.status_code}): {problem}", again=broken)
     if isinstance(error, httpx.ProxyError):
         return AgentFailed(f"The proxy refused the way to Ollama at {way.words}: {sanitize_line(str(error), 120)}.")
     if isinstance(error, ConnectionError | httpx.ConnectError | httpx.ConnectTimeout):
