@@ -10,6 +10,7 @@ import msgspec
 
 from core.machine.project import UsageError
 from core.reporting import phrases
+from core.target import TARGET
 from core.text import capital
 from nanochat.contract.value import Data
 
@@ -78,7 +79,7 @@ class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
             if self.confirmed_change is not None
             else ""
         )
-        return f"against the start of the run: {phrases.change(self.change, self.change_error)} (a minus is better){afresh}"
+        return f"against the start of the run: {phrases.change(self.change, self.change_error)} ({TARGET.better_sign}){afresh}"
 
 
 class Export(Data, frozen=True, kw_only=True):

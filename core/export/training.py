@@ -35,6 +35,7 @@ from core.reporting import phrases
 from core.run.device_use import check_command_device
 from core.run.integrity import IntegrityCheck, harness_version
 from core.run.jobs import job as job_for
+from core.target import TARGET
 from core.text import capital
 from nanochat.contract import layout, messages
 from nanochat.contract.job import Job, Outcome, Result
@@ -284,6 +285,8 @@ def comparison(facts: Facts, state: State) -> str:
     if abs(difference) <= noise:
         meaning = f"the same within the noise (±{noise:.4f})"
     else:
-        meaning = f"{abs(difference):.4f} {'worse' if difference > 0 else 'better'}, more than the noise explains"
-        meaning += ". The machine may have been busy; export it again from a quiet one" if difference > 0 else ""
-    return f"val_bpb {facts.val_bpb:.4f}, and the run measured {facts.recorded_bpb:.4f} on the same seed: {meaning}."
+        meaning = f"{abs(difference):.4f} {'worse' if TARGET.gain(difference) < 0 else 'better'}, more than the noise explains"
+        meaning += (
+            ". The machine may have been busy; export it again from a quiet one" if TARGET.gain(difference) < 0 else ""
+        )
+    return f"{TARGET.metric} {facts.val_bpb:.4f}, and the run measured {facts.recorded_bpb:.4f} on the same seed: {meaning}."

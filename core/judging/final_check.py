@@ -19,6 +19,7 @@ from core.judging.schedule import Work
 from core.model import Role
 from core.record.fold import CHECK_TRIES
 from core.record.state import Check, State
+from core.target import TARGET
 
 SEEDS = 3  # pairs of trainings in a final check
 FIRST = 1000  # index of the first seed; no verdict uses that many
@@ -42,7 +43,12 @@ class FinalCheck(Difference):
     @property
     def holds(self) -> bool:
         """Whether the best is better by more than the noise."""
-        return self.change < -self.needed
+        return TARGET.gain(self.change) > self.needed
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the best is worse than the start by more than the noise."""
+        return TARGET.gain(self.change) < -self.needed
 
 
 def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterator[Work]:

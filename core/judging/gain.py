@@ -15,6 +15,7 @@ from typing import NamedTuple
 from core.judging import pairing
 from core.record.experiment import Experiment
 from core.record.state import State
+from core.target import TARGET
 
 VISIBLE = 5e-5  # smaller differences do not show in four digits, in bpb
 
@@ -310,7 +311,7 @@ def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
     It is that of the verdict, or the present one if there is no verdict yet or further pairs were measured since.
     """
     judged = experiment.judged
-    known = (-judged.gain, judged.pairs) if judged is not None and judged.gain is not None else None
+    known = (TARGET.change(judged.gain), judged.pairs) if judged is not None and judged.gain is not None else None
     if known is not None and len(state.scores.get(experiment.commit, ())) <= known[1]:
         return known  # there cannot be further pairs, and looking for them costs time
     pairs = _pairs(state, experiment.parent, experiment.commit)

@@ -119,7 +119,9 @@ def decide(
         ValueError: A score or the noise is not finite and positive.
     """
     _check("sigma", [sigma])
-    _check("val_bpb", [*candidate.values(), *incumbent.values(), *([] if best_confirmed is None else [best_confirmed])])
+    _check(
+        TARGET.metric, [*candidate.values(), *incumbent.values(), *([] if best_confirmed is None else [best_confirmed])]
+    )
     seeds = order(incumbent, run_seed)
     missing = next((s for s in seeds if s not in candidate or s not in incumbent), None)
     if missing is not None and missing in candidate:
@@ -139,7 +141,7 @@ def decide(
         if n < pairs:
             return paired.further(phrase if ablation else "inconclusive so far, with less code", missing)
         level = sum(candidate.values()) / len(candidate)
-        if best_confirmed is None or level <= best_confirmed + DRIFT * sigma:
+        if best_confirmed is None or TARGET.improvement(best_confirmed, level) >= -DRIFT * sigma:
             return paired.end("simplify", phrase, enough, noise=True)
     if n < MAX_PAIRS and paired.z >= FUTILE[n]:
         return paired.further("promising", missing)

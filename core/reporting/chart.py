@@ -91,7 +91,7 @@ def progress_chart(progress: Progress, style: Style) -> Drawing:
     box = Box(size * 4.6, size * 2.2 + strip, right, style.height - size * 4.7)
     frame = Frame(box, 0.0, max(progress.last, 1) * 1.02, low, high)
     shapes = _axes(frame, size, whole=True)
-    shapes.append(Text((2.0, size * 1.2), f"{TARGET.metric} (lower is better)", size, "muted"))
+    shapes.append(Text((2.0, size * 1.2), f"{TARGET.metric} ({TARGET.direction})", size, "muted"))
     shapes.append(Text((box.right, box.bottom + size * 2.75), "experiment", size, "muted", "end"))
     corners = _staircase(progress, frame)
     if corners:

@@ -21,7 +21,7 @@ def commit_message(state: State, noise: Noise) -> str:
         noise: Its noise.
     """
     subject = _subject(state, noise.sigma)
-    changes = [f"Each change of {TARGET.metric} is against the best before it; a minus is better."]
+    changes = [f"Each change of {TARGET.metric} is against the best before it; {TARGET.better_sign}."]
     changes += [
         _item(f"{one.full_name}{f': {one.change_words}' if one.change_words else ''}")
         for one in highlights.kept(state, noise.sigma)

@@ -153,7 +153,7 @@ def lines(comparison: Comparison, width: int = WIDTH) -> list[Line]:
         rows += _labelled(side.name.removeprefix("the "), _figures(side), width, "good" if side.kept else "strong")
         rows += _labelled("", phrases.one_line(side.hypothesis, LONGEST), width, "")
     clear = comparison.difference is not None and abs(comparison.difference) > CLEAR * (comparison.error or 0.0)
-    tone: Tone = "" if not clear else "good" if (comparison.difference or 0.0) < 0 else "bad"
+    tone: Tone = "" if not clear else "good" if TARGET.gain(comparison.difference or 0.0) > 0 else "bad"
     return [*rows, *_labelled("difference", comparison.words, width, tone)]
 
 
@@ -224,7 +224,7 @@ def _words(first: Side, second: Side, contrast: Contrast | None, *, same: bool) 
     if abs(contrast.change) <= CLEAR * contrast.error:
         meaning = "not certain, it is within two standard errors"
     else:
-        meaning = f"{second.name} is {'better' if contrast.change < 0 else 'worse'} than {first.name}"
+        meaning = f"{second.name} is {'better' if TARGET.gain(contrast.change) > 0 else 'worse'} than {first.name}"
     return f"{phrases.change(contrast.change, contrast.error)} from {first.name} to {second.name}, {way}: {meaning}"
 
 

@@ -96,8 +96,8 @@ def hurt(state: State, sigma: float) -> tuple[Highlight, ...]:
     for e in state.experiments.values():
         counts = _by_rule(e) and not e.within_noise and e.ablation is None
         change = scale.change(e) if counts else None
-        if change is not None and change > 0:
-            candidates.append((-change, e))
+        if change is not None and TARGET.gain(change) < 0:
+            candidates.append((TARGET.gain(change), e))
     return _highlights(state, sigma, _least(candidates))
 
 

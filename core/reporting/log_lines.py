@@ -108,7 +108,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return event.text
         case ev.Reported():
             change = event.best - event.baseline
-            return f"final check: start {event.baseline:.4f}, best {event.best:.4f} ({change:+.4f}, one fresh seed)"
+            return f"final check: start {event.baseline:.4f}, best {event.best:.4f} ({phrases.change(change)}, one fresh seed)"
         case ev.Torn():
             return f"an incomplete last line of {event.size} bytes was removed from the journal; all earlier events are intact"
         case ev.Stopped():
@@ -208,7 +208,9 @@ def _judged(state: State, experiment: Experiment) -> str:
     assert experiment.verdict is not None
     found = gain.experiment_score(state, experiment)
     score = f" {found:.4f}" if found is not None else ""
-    change = f" ({-experiment.gain:+.4f})".replace("-", "−") if experiment.gain is not None else ""
+    change = ""
+    if experiment.gain is not None:
+        change = f" ({phrases.change(TARGET.change(experiment.gain))})".replace("-", "−")
     words = verdict(experiment)
     shown = "skipped by you" if experiment.verdict is Verdict.SKIPPED else words
     more = _without(experiment.finding, words)

@@ -26,7 +26,7 @@ READ_ONLY = (
 )
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
 WORSE, INCONCLUSIVE, NOT_CONFIRMED = "worse", "inconclusive", "not confirmed"  # for Verdict.DISCARD
-BPB = f"change in {TARGET.unit} (a minus is better)"  # the title of a column
+BPB = f"change in {TARGET.unit} ({TARGET.better_sign})"  # the title of a column
 BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
@@ -52,9 +52,9 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
     return judged.words
 
 
-def change(change: float, error: float | None = None) -> str:
-    """Return a change of the score in bpb as text, with its standard error if known. A minus is better."""
-    return f"{change + 0.0:+.4f}" + (f" ± {error:.4f}" if error is not None else "")  # + 0.0 turns -0.0 into 0.0
+def change(value: float, error: float | None = None, digits: int = 4) -> str:
+    """Format a change of the score, with its standard error if known. All texts of the product format changes here."""
+    return f"{value + 0.0:+.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")  # + 0.0: no -0.0
 
 
 def change_of(difference: Difference) -> str:
@@ -93,7 +93,7 @@ def final_verdict(check: FinalCheck) -> str:
     """Return whether the gain holds, as a sentence."""
     if check.holds:
         return "The gain holds."
-    if check.change > check.needed:
+    if check.is_worse:
         return "On this split the best is worse than the start. Look at the kept changes before you use them."
     return f"The gain is not certain: {check.needed:.4f} was needed."
 
@@ -108,7 +108,7 @@ def longer_result(check: FinalCheck, state: State) -> str:
     assert state.config is not None
     if check.holds:
         words = "The gain holds with the longer budget."
-    elif check.change > check.needed:
+    elif check.is_worse:
         words = "With the longer budget the best is worse than the start."
     else:
         words = f"With the longer budget the gain is not certain: {check.needed:.4f} was needed."

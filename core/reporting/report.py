@@ -246,7 +246,7 @@ def _finding(state: State, result: Difference | None, check: FinalCheck | None) 
     if check is None:
         return "not measured afresh", f"{counts}: {metric} {phrases.scores(result)}", "Not measured afresh."
     result_text = f"{counts}: {metric} {phrases.scores(check)} on {phrases.fresh_seeds(check)}"
-    outcome = "confirmed" if check.holds else "worse" if check.change > check.needed else "not certain"
+    outcome = "confirmed" if check.holds else "worse" if check.is_worse else "not certain"
     return outcome, result_text, f"{phrases.final_verdict(check)} {_chosen_by(result)}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.reporting import phrases
 from core.reporting.highlights import Highlight
 from core.reporting.phrases import BPB
 from core.target import TARGET
@@ -18,7 +19,7 @@ COLUMNS = (
     "class", "change", "noise", "agent", "seconds", "number", "params", "sigma", "raw_bpb",
 )  # fmt: skip
 BASELINE = "baseline"
-SIGN = "In all changes a minus is better."
+SIGN = f"In all changes {TARGET.better_sign}."
 TSV, NOTEBOOK = "results.tsv", "notebook.md"
 BEST_DIFF = "best.diff"  # the change from the start to the best
 HTML, PNG = "report.html", "report.png"  # the report, written when the run ends
@@ -139,7 +140,7 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
     if len(header.scoreboard) > 1:
         lines += ["", f"| agent | tried | kept | {BPB} | seconds proposing |", "| --- | --- | --- | --- | --- |"]
         lines += [
-            f"| {_text(who)} | {tried} | {got} | {change:+.4f} | {s:.0f} |"
+            f"| {_text(who)} | {tried} | {got} | {phrases.change(change)} | {s:.0f} |"
             for who, tried, got, change, s in header.scoreboard
         ]
     for title, found in header.highlights:
@@ -162,7 +163,7 @@ def _highlight(highlight: Highlight) -> str:
 def _finding(row: Row) -> list[str]:
     assert row.verdict is not None
     score = "" if row.val_bpb is None else f" {row.val_bpb:.4f}"
-    change = "" if row.change is None else f" ({row.change:+.4f})"
+    change = "" if row.change is None else f" ({phrases.change(row.change)})"
     agent = f", by {_text(row.agent)}" if row.agent else ""
     return [
         f"- **#{row.number} {row.words}**{score}{change} · {_text(row.hypothesis)} "

@@ -11,6 +11,7 @@ from core.record.state import State
 from core.reporting import phrases
 from core.reporting.outcome import FinalCheck, Gain
 from core.reporting.status import RunStatus
+from core.target import TARGET
 from nanochat.contract.value import Data
 
 LABEL, GAP = 18, 2  # columns of the labels, and between the two runs
@@ -218,4 +219,4 @@ def _words(first: str, second: str, basis: str, difference: float, error: float)
     figure = f"The change {basis} differs by {phrases.change(difference, error)} from {first} to {second}"
     if abs(difference) <= CLEAR * error:
         return f"{figure}: not certain, it is within two standard errors."
-    return f"{figure}: {second} found {'more' if difference < 0 else 'less'} than {first}."
+    return f"{figure}: {second} found {'more' if TARGET.gain(difference) > 0 else 'less'} than {first}."

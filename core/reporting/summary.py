@@ -113,8 +113,8 @@ def at_end(
 
 def one_line_summary(status: RunStatus) -> str:
     """Return a run in a few words, for the status line of tmux and the like."""
-    change = f" {status.gain.change:+.4f}" if status.gain is not None and status.kept else ""
-    fresh = f" (afresh {status.final_check.change:+.4f})" if status.final_check is not None else ""
+    change = f" {phrases.change(status.gain.change)}" if status.gain is not None and status.kept else ""
+    fresh = f" (afresh {phrases.change(status.final_check.change)})" if status.final_check is not None else ""
     rehearsal = " (rehearsal)" if status.rehearsal else ""
     return one_line(f"{status.run}{rehearsal}: {status.phase}, {status.kept}/{status.tried} kept{change}{fresh}", 200)
 
@@ -170,7 +170,7 @@ def _report(status: RunStatus, width: int) -> list[Line]:
 
 
 def _tone(check: FinalCheck) -> Tone:
-    return "good" if check.holds else "bad" if check.change > check.needed else "warn"
+    return "good" if check.holds else "bad" if TARGET.gain(check.change) < -check.needed else "warn"
 
 
 def _experiments(status: RunStatus, width: int, bars: bool, brief: bool) -> list[Line]:

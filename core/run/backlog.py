@@ -190,7 +190,7 @@ def _results(state: State) -> dict[str, str]:
         if e.verdict.may_repeat and e.notes.follows in results:  # an earlier result says more
             continue
         change = scale.change(e)
-        score = f", {change + 0.0:+.4f}" if change is not None else ""
+        score = f", {phrases.change(change)}" if change is not None else ""
         results[e.notes.follows] = f"#{e.number}: {phrases.verdict(e)}{score}"
     return results
 

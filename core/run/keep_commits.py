@@ -9,6 +9,7 @@ from core.change import knobs, parts, touched
 from core.judging import gain
 from core.record import events as ev
 from core.record.experiment import Experiment
+from core.reporting import phrases
 from core.reporting.changes import joined, short_name
 from core.target import TARGET
 
@@ -72,10 +73,10 @@ def _scores(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> str
     scale = gain.Scale(active.state)
     parent = scale.score(experiment.parent)
     assert experiment.val_bpb is not None and parent is not None
-    change = (scale.change(experiment) or 0.0) if judged.gain is None else -judged.gain
+    change = (scale.change(experiment) or 0.0) if judged.gain is None else TARGET.change(judged.gain)
     return (
-        f"{TARGET.metric} {parent:.6f} -> {parent + change:.6f} ({change:+.6f} over {judged.pairs} pairs on the same "
-        f"seeds, noise {judged.sigma:.6f}; a minus is better).\n"
+        f"{TARGET.metric} {parent:.6f} -> {parent + change:.6f} ({phrases.change(change, digits=6)} over {judged.pairs} pairs on the same "
+        f"seeds, noise {judged.sigma:.6f}; {TARGET.better_sign}).\n"
         f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
         f"Experiment {judged.number} of run {active.name}, proposed by {experiment.agent}."
     )

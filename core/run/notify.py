@@ -22,7 +22,7 @@ from core.record import events as ev
 from core.record.journal import JournalError
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import status
+from core.reporting import phrases, status
 from core.reporting.changes import LINE, short_name
 from core.reporting.outcome import FinalCheck, Gain
 from core.reporting.phrases import one_line, why_ended
@@ -223,7 +223,7 @@ def moment(event: ev.AnyEvent, state: State) -> tuple[Moment, str, int | None] |
     match event:
         case ev.Judged() if event.verdict.kept:
             experiment = state.experiments[event.number]
-            change = f" ({-event.gain:+.4f} {TARGET.unit})" if event.gain is not None else ""
+            change = f" ({phrases.change(TARGET.change(event.gain))} {TARGET.unit})" if event.gain is not None else ""
             return "best", f"New best: #{event.number} {short_name(experiment, LINE)}{change}.", event.number
         case ev.Paused(reason=reason) if reason:
             return "paused", f"The run is paused: {one_line(reason)}", None

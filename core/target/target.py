@@ -65,6 +65,7 @@ class Target:
         misfit: Returns why the values of all knobs do not fit each other, or "" if they do.
         inactive_knobs: Returns the knobs that have no effect with these values.
         follow: Takes changed values and all present values. Returns the changed values and those that must follow.
+        lower_is_better: The direction of the score.
     """
 
     path: str
@@ -82,10 +83,29 @@ class Target:
     misfit: Callable[[Values], str]
     inactive_knobs: Callable[[Values], set[str]]
     follow: Callable[[dict[str, Value], Values], dict[str, Value]]
+    lower_is_better: bool = True
 
     def improvement(self, before: float, after: float) -> float:
-        """Return by how much `after` is better than `before`; positive is better. Lower scores are better."""
-        return before - after
+        """Return by how much the score `after` is better than `before`; positive is better."""
+        return self.gain(after - before)
+
+    def gain(self, change: float) -> float:
+        """Return the gain of a change of the score; positive is better."""
+        return -change if self.lower_is_better else change
+
+    def change(self, gain: float) -> float:
+        """Return the change of the score that is this gain."""
+        return -gain if self.lower_is_better else gain
+
+    @property
+    def direction(self) -> str:
+        """Which scores are better, for the title of a chart."""
+        return f"{'lower' if self.lower_is_better else 'higher'} is better"
+
+    @property
+    def better_sign(self) -> str:
+        """Which sign of a change is better, for the title of a column."""
+        return f"a {'minus' if self.lower_is_better else 'plus'} is better"
 
     def best(self, scores: Iterable[float]) -> float:
         """Return the best of these scores, at least one."""

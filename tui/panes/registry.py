@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.target import TARGET
 from nanochat.contract.registry import Entry
 from tui.panes.activity import ActivityPane
 from tui.panes.change import ChangePane
@@ -42,7 +43,7 @@ ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
     ),
     Entry(
         "night",
-        "val_bpb of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase with its noise. "
+        f"{TARGET.metric} of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase with its noise. "
         "Failed and far worse experiments are drawn at the upper edge.",
         NightPane,
     ),

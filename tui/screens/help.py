@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 
 from core.reporting import phrases
+from core.target import TARGET
 from core.verdicts import Verdict
 from nanochat.contract.registry import Entry
 from tui import keys
@@ -20,20 +21,20 @@ from tui.view import words
 from tui.widgets.pane import SCROLL_KEYS, Numbered, Pane
 
 INTRO = (
-    "An agent proposes changes to train.py; each is trained for a fixed time and scored in bits per byte (val_bpb, lower is "
-    "better). Real improvements are kept as commits. This app only watches and sends commands: you can close it at "
+    f"An agent proposes changes to train.py; each is trained for a fixed time and scored in bits per byte ({TARGET.metric}, "
+    f"{TARGET.direction}). Real improvements are kept as commits. This app only watches and sends commands: you can close it at "
     "any time, and the loop keeps running."
 )
 LEFT = 18  # width of the column of names
 FIGURES = (
-    ("best", "The val_bpb of the best train.py, from which the next proposal starts: the score of the start plus the changes that were kept, "
-             "each measured on the same seeds as what it is compared with. It moves when these are measured again."),
-    ("start", "The mean val_bpb of the train.py that the run began with, while nothing is kept. It moves with each further seed, and the "
+    ("best", f"The {TARGET.metric} of the best train.py, from which the next proposal starts: the score of the start plus the changes that were "
+             "kept, each measured on the same seeds as what it is compared with. It moves when these are measured again."),
+    ("start", f"The mean {TARGET.metric} of the train.py that the run began with, while nothing is kept. It moves with each further seed, and the "
               "scores of all rows with it."),
     ("seed 5 of 8", "A promising change is confirmed on further seeds, on eight at most. “for #3” is the best, trained for the same comparison."),
     ("noise", "The standard deviation of one score, and its likely range. "
               "The difference of two scores on one seed has 1.4 times this standard deviation."),
-    ("change", "The change of val_bpb against the parent, on the same seeds; a minus is better. "
+    ("change", f"The change of {TARGET.metric} against the parent, on the same seeds; {TARGET.better_sign}. "
                "It can differ from the difference of the two mean scores."),
     ("9/41 kept", "Kept and tried experiments. "
                   "Skipped and interrupted experiments do not count as tried, but --max-experiments counts skipped ones."),

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from core.record.experiment import Experiment
+from core.reporting import phrases
 from core.reporting.phrases import verdict as verdict
 from core.text import sanitize_line as sanitize_line
 from core.text import sanitize_text as sanitize_text
@@ -31,7 +32,7 @@ def change(value: float | None) -> str:
     """Format a difference of two val_bpb with its sign, using the Unicode minus sign."""
     if value is None or not math.isfinite(value):
         return MISSING
-    return f"{value + 0.0:+.4f}".replace("-", "−")
+    return phrases.change(value).replace("-", "−")
 
 
 def memory(size: float | None) -> str:
