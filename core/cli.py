@@ -39,11 +39,11 @@ def status(
     name: Name = None,
     as_json: AsJson = False,
     line: Annotated[
-        bool, typer.Option("--line", help="In one short line, such as for the status line of tmux.")
+        bool, typer.Option("--line", help="Print one short line, such as for the status line of tmux.")
     ] = False,
     logs: Logs = None,
 ) -> None:
-    """What a run has found and is doing, whether its result is confirmed, and what to do next."""
+    """Show the result of a run, whether it is confirmed, its current phase, and what to do next."""
     from core.run import reading
 
     reading.print_status(find(logs), name, as_json=as_json, line=line)
@@ -52,7 +52,7 @@ def status(
 @app.command()
 def runs(
     as_json: Annotated[
-        bool, typer.Option("--json", help="As a JSON array of what `status --json` shows of each run.")
+        bool, typer.Option("--json", help="Print a JSON array with the `status --json` of each run.")
     ] = False,
     delete: Annotated[
         str | None,
@@ -63,7 +63,7 @@ def runs(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     logs: Logs = None,
 ) -> None:
-    """All runs: those at work, then the others, the one started last first."""
+    """List all runs: the running ones first, then the others, newest first."""
     from core.run import listing
 
     project = find(logs)
@@ -82,7 +82,7 @@ app.command()(compare)
 
 @app.command()
 def notebook(name: Name = None, as_json: AsJson = False, logs: Logs = None) -> None:
-    """The findings, as Markdown."""
+    """Print the notebook of a run, as Markdown."""
     folder = find(logs).pick(name)
     if as_json:
         from core.run import facts_commands
@@ -111,7 +111,7 @@ def stop(
 
 @app.command()
 def hints(name: Name = None, as_json: AsJson = False, logs: Logs = None) -> None:
-    """List what the agents of a run were told: hints, and reasons for skipping."""
+    """List the hints of a run and the reasons for skipping proposals."""
     from core.run import hinting
 
     hinting.list_hints(find(logs), name, as_json=as_json)
@@ -175,10 +175,11 @@ def final_report(
     name: Name = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Trainings of each, those made before included.", metavar="N", show_default="3"),
+        typer.Option(min=1, help="Number of trainings of each, including earlier ones.", metavar="N", show_default="3"),
     ] = None,
     longer: Annotated[
-        bool, typer.Option("--longer", help="With three times the budget: does the gain hold when training goes on?")
+        bool,
+        typer.Option("--longer", help="Use three times the budget, to see whether the gain holds in longer trainings."),
     ] = False,
     html: Annotated[
         bool, typer.Option("--html", help="Train nothing; write report.html and report.png of what was found so far.")
@@ -215,7 +216,7 @@ app.command()(track)
 
 @app.command()
 def agents(as_json: AsJson = False) -> None:
-    """Which agents can be reached here: models, context lengths, capabilities, command lines."""
+    """List the agents that can be reached here: models, context lengths, capabilities, command lines."""
     from core.agents import listing
 
     listed = listing.survey(find())
@@ -228,11 +229,9 @@ def agents(as_json: AsJson = False) -> None:
 @app.command()
 def propose(
     agent: AgentName = None,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 1,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what the model would be told, and ask nothing.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="As the seed of a run.")] = 0,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of proposals.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the prompt, without asking the model.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed, as for a run.")] = 0,
     context: ContextTokens = None,
     as_json: AsJson = False,
 ) -> None:
@@ -250,13 +249,13 @@ def propose(
 @app.command()
 def doctor(
     executor: Annotated[
-        Literal["local", "ray"], typer.Option(help="Check also the nodes of a Ray cluster: ray.")
+        Literal["local", "ray"], typer.Option(help="With `ray`, also check the nodes of a Ray cluster.")
     ] = "local",
     ray_address: RayAddress = None,
     as_json: AsJson = False,
     logs: Logs = None,
 ) -> None:
-    """Check this machine, and the nodes of a cluster: one line each, ok, problem or note, and what to do."""
+    """Check this machine and the nodes of a cluster. Prints one line for each check, with what to do."""
     from core import doctor as checks
     from core import doctor_cluster
 
@@ -278,7 +277,7 @@ def doctor(
 
 @app.command()
 def config(as_json: AsJson = False, logs: Logs = None) -> None:
-    """What the config files set for the next start, and where each value comes from."""
+    """Show what the config files set for the next start, and where each value comes from."""
     from core.config import files, shown
 
     settings = files.read(find(logs).root)
@@ -290,7 +289,7 @@ def config(as_json: AsJson = False, logs: Logs = None) -> None:
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
 def prepare(context: typer.Context) -> None:
-    """Data and tokenizer, once: the same as `python prepare.py` (see its --help)."""
+    """Prepare data and tokenizer. The same as `python prepare.py` (see its --help)."""
     from core import session
 
     if code := session.prepare(find(), context.args):
@@ -300,7 +299,7 @@ def prepare(context: typer.Context) -> None:
 @app.command()
 def install(
     folder: Annotated[
-        Path | None, typer.Option(help="Where to write it.", show_default="~/.local/bin", metavar="FOLDER")
+        Path | None, typer.Option(help="Folder for the command.", show_default="~/.local/bin", metavar="FOLDER")
     ] = None,
 ) -> None:
     """Write the command `autoresearch` into a folder on your PATH, so that it works from any folder."""
@@ -310,7 +309,7 @@ def install(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Every failure is words on stderr and exit code 1 (2 for a wrong option); see `entry.program`."""
+    """Run the command line. A failure prints a sentence on stderr and exits with 1 (2 for a wrong option); see `entry.program`."""
     if platform.system() == "Windows":
         sys.exit(
             "AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was started."
@@ -321,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _crash_folder(command_line: Sequence[str]) -> Path | None:
-    """Where the traceback of a bug goes: the folder of the logs, None where there is none yet."""
+    """Return the folder of the logs, where the traceback of a bug goes, or None if it does not exist yet."""
     logs = next((after for word, after in itertools.pairwise(command_line) if word == "--logs"), None)
     folder = find(Path(logs) if logs else None).logs
     return folder if folder.is_dir() else None

@@ -31,7 +31,7 @@ RayAddress = Annotated[
         show_default="one is started on this machine",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object; docs/json.md lists its fields.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; docs/json.md lists its fields.")]
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder with the logs of all runs.", show_default="logs/")]
 Name = Annotated[
     str | None,
@@ -65,7 +65,7 @@ class Commands(TyperGroup):
             raise
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, or None if there is none of this name."""
+        """Return the command of this name, or None if it does not exist."""
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             _without_flag_types(command.get_params(ctx))

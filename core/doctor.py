@@ -140,7 +140,7 @@ def platform_check(gpus: Sequence[stats.Gpu], torch: Torch, release: str, model:
         gpus: The GPUs that NVML shows.
         torch: What the installed torch says.
         release: The release of the kernel.
-        model: The machine's model from the device tree, '' if there is none.
+        model: The machine's model from the device tree, '' if unknown.
     """
     if torch.hip:
         words = f"torch is a ROCm build and sees {torch.devices} GPU(s)"

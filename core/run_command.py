@@ -60,7 +60,7 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Stop when the run has N verdicts in all; skipped ones count. A resumed run keeps its limits.",
+            help="Stop when the run has N verdicts; skipped experiments count. A resumed run keeps its limits.",
             metavar="N",
         ),
     ] = None,
@@ -91,7 +91,7 @@ def run(
         bool | None,
         typer.Option(
             "--earlier/--no-earlier",
-            help="Let `search` begin a new run with what it has measured in earlier runs on the same data.",
+            help="Start `search` with the measurements of earlier runs on the same data.",
             show_default="yes",
         ),
     ] = None,
@@ -99,13 +99,13 @@ def run(
         bool | None,
         typer.Option(
             "--lessons/--no-lessons",
-            help="Let the language model of a new run begin with the lessons of the run of --from, or else of the latest one on the same data.",
+            help="Start the language model of a new run with the lessons of the --from run, or of the latest run on the same data.",
             show_default="no",
         ),
     ] = None,
     beside: Annotated[
         bool | None,
-        typer.Option("--beside/--no-beside", help="Start it beside a run on the same device.", show_default="no"),
+        typer.Option("--beside/--no-beside", help="Start even if another run uses the device.", show_default="no"),
     ] = None,
     ablation: Annotated[
         bool | None,

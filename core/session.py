@@ -55,7 +55,7 @@ from nanochat.contract.layout import HARNESS
 from nanochat.contract.text import printable
 
 INTERRUPTED = 128  # exit codes above this are 128 plus the number of the signal that ended the process
-COMPUTED = "A rehearsal: scores are computed from a table, and nothing is trained. They say nothing of a model."
+COMPUTED = "A rehearsal: scores are computed from a table, and nothing is trained. They say nothing about a model."
 ATTEND_S = 60.0  # how long a loop in the background waits for the app that was started with it
 
 
@@ -347,7 +347,7 @@ def _write_report(active: ActiveRun) -> bool:
     with _handling((signal.SIGTERM, signal.SIGHUP), _interrupt):
         why = write_report(active.project, active.folder)
     if why:
-        with contextlib.suppress(JournalError):  # the run has ended well all the same
+        with contextlib.suppress(JournalError):  # the run itself has ended without an error
             active.record(ev.Notice(text=why))
     return not why
 

@@ -19,7 +19,7 @@ def experiment_folder(folder: Path, number: int) -> Path:
 
 
 def metrics_path(state: State, folder: Path, commit: str) -> Path | None:
-    """Return the path of the metrics of a commit's first undisturbed job; None if there is none."""
+    """Return the path of the metrics of a commit's first undisturbed job, or None."""
     fact = state.facts.get(commit)
     return job_folder(folder, fact.role, fact.number, fact.job) / METRICS if fact else None
 
@@ -46,7 +46,7 @@ def read_whole_diff(folder: Path) -> str:
 
 
 def read_output(folder: Path, number: int, characters: int) -> str:
-    """Read the last characters of the output of an experiment's latest trainer; '' if there is none."""
+    """Read the last characters of the output of an experiment's latest trainer, or '' without one."""
     own = experiment_folder(folder, number)
     outputs = sorted(own.glob("*/output.txt")) if own.is_dir() else []
     try:

@@ -67,7 +67,7 @@ async def _understood(agents: Sequence[Agent], charter: str) -> CharterSummary:
 
 
 async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[Message], str] | None:
-    """Return the prompt of the first agent that asks a model, or None if there is none. Raises AgentFailed."""
+    """Return the prompt of the first agent that asks a model, or None if no agent does. Raises AgentFailed."""
     asks = next((agent for agent in agents if isinstance(agent, ShowsPrompt)), None)
     return None if asks is None else await asks.prompt_for(context)
 

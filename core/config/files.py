@@ -86,7 +86,7 @@ class Config:
             raise UsageError(f"{self.problem}\nNothing was started. Correct this, or add --no-config to `run`.")
 
     def sources_text(self, keys: Collection[str]) -> str:
-        """Return a sentence about the files that these keys come from, or '' if there are none."""
+        """Return a sentence about the files that these keys come from, or '' if no file sets them."""
         parts = []
         for file in reversed(self.files):
             names = [key for key in keys if self.source(key) is file]

@@ -96,7 +96,7 @@ ENTRIES: tuple[Entry[Callable[[str, Site], Maker]], ...] = (
 
 
 def check(spec: str, site: Site = HERE) -> Maker:
-    """Return a function that creates the executor of that name. Raises UserError if there is none, or if it cannot be used."""
+    """Return a function that creates the executor of that name. Raises UserError if the name is unknown, or if the executor cannot be used."""
     entry = registry.find(spec, ENTRIES)
     if entry is None:
         raise UsageError(

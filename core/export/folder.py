@@ -99,7 +99,7 @@ class Export(Data, frozen=True, kw_only=True):
 
 
 def read(folder: Path, commit: str) -> Facts | None:
-    """Return the facts of a complete export of this commit, or None if there is none in the folder."""
+    """Return the facts of a complete export of this commit, or None if the folder has no such export."""
     try:
         facts = msgspec.json.decode((folder / FACTS).read_bytes(), type=Facts)
         complete = all((folder / name).is_file() for name in FILES)

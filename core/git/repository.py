@@ -54,7 +54,7 @@ class Repository:
 
     @classmethod
     def open(cls, root: Path, private: Path) -> Repository:
-        """Open the repository that contains `root`. If there is none, open or create a bare one in `private`.
+        """Open the repository that contains `root`. If no repository contains it, open or create a bare one in `private`.
 
         Args:
             root: The source tree.

@@ -1,7 +1,7 @@
 """Ablations: which kept changes are taken out of the best once more. Pure.
 
-What pays when it is kept need not pay later, since later changes interact with it, and a combination can have parts that do
-nothing. Each kept change is taken out at most once in a run, so ablations end.
+A kept change may stop helping, since later changes interact with it, and a combination can have parts that do nothing. Each
+kept change is taken out at most once in a run, so ablations end.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Difference:
         start: val_bpb of the start.
         best: val_bpb of the best.
         error: Standard error of `change`, in bpb; 0 if both are the same train.py.
-        seeds: Number of pairs of the two; 0 if they are compared by way of the changes between them.
+        seeds: Number of pairs of the two; 0 if they are compared through the changes between them.
     """
 
     start: float
@@ -44,7 +44,7 @@ class Difference:
 
 class Contrast(NamedTuple):
     """One train.py against another: the difference of their val_bpb and its standard error, both in bpb, and the number of pairs
-    of the two; 0 if they are compared by way of the changes between them.
+    of the two; 0 if they are compared through the changes between them.
     """
 
     change: float
@@ -209,7 +209,7 @@ class Scale:
         """Return the second experiment against the first. None without pairs that lead from one to the other.
 
         If one is the parent of the other, this is the change of the latter. Against the start, it is the difference on the scale. So
-        these agree with the figures that people see elsewhere. Any other two are compared on common seeds or by way of the changes
+        these agree with the figures that people see elsewhere. Any other two are compared on common seeds or through the changes
         between them, whichever has the smaller standard error.
 
         Args:
@@ -251,7 +251,7 @@ class Scale:
         return Contrast(change, error, self.pairs(experiment))
 
     def _paired(self, experiment: Experiment | None) -> Place | None:
-        """Return where an experiment, or the start, lies on the scale; None if no pairs say so."""
+        """Return where an experiment, or the start, lies on the scale; None without pairs."""
         if experiment is None:
             start = self.place(self._start)
             return start._replace(pairs=0) if start is not None else None

@@ -116,8 +116,8 @@ def regrouped(state: State, sigma: float) -> tuple[Grouped, ...]:
     """Return what has changed in the groups of nodes.
 
     Each node is compared with the groups of the nodes before it, in the order in which the run came to use them. It stays in its
-    group while it differs from it by at most LEAVE standard errors. So chance does not move it to and fro. Else it joins the closest
-    group from which it differs by at most JOIN. A node that joins none is alone. That is said once if it differs by more than LEAVE.
+    group while it differs from it by at most LEAVE standard errors. So chance does not move it back and forth. Otherwise it joins the closest
+    group from which it differs by at most JOIN. A node that joins no group is alone. If it differs by more than LEAVE, this is reported once.
 
     Args:
         state: The state of the run.

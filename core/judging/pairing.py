@@ -66,7 +66,7 @@ def _latest(first: Scored, second: Scored) -> Scored:
 def pairs(state: State, first: str, second: str) -> dict[int, Pair]:
     """Return the pairs of two commits, as seed -> pair. All are of one group of nodes, but they may lie far apart in time.
 
-    Where several groups have a pair on a seed, a comparable one counts, and of those the latest.
+    If several groups have a pair on a seed, the latest comparable one counts.
     """
     by_seed: dict[int, Pair] = {}
     theirs = by_group(state, second)
@@ -88,7 +88,7 @@ def _rank(state: State, pair: Pair) -> tuple[bool, int]:
 def paired_scores(state: State, first: str, second: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
     """Return the scores of two commits as seed -> val_bpb, such that those on a common seed form a pair.
 
-    Where no group of nodes has both scores on a seed, that of the other commit is left out.
+    If no group of nodes has both scores on a seed, the score of the other commit is left out.
     """
     ours, theirs = state.scores.get(first, {}), state.scores.get(second, {})
     if not state.on_nodes:
@@ -111,7 +111,7 @@ def differences(state: State, first: str, second: str) -> dict[int, float]:
 def nodes(state: State, commit: str, seed: int) -> tuple[str, ...]:
     """Return the nodes on which a score would form a pair with that of a commit on a seed, without those that are gone.
 
-    Returns () if there are none, or on the machine of the loop.
+    Returns () without such nodes, or on the machine of the loop.
     """
     there = state.on_nodes.get(commit, {})
     return nodes_in_groups(state, (node for node, scored in there.items() if seed in scored.scores))

@@ -153,7 +153,7 @@ def decide(
 
 
 def _simplification(nodes_delta: int, nodes: int, *, ablation: bool) -> tuple[bool, float, int, str]:
-    """Return whether a change is simpler, the least z and the pairs from which it is kept for that, and words for it."""
+    """Return whether a change is simpler, the least z the number of pairs from which it is kept for that, and a phrase for it."""
     if ablation:
         return nodes_delta <= 0, 0.0, ABLATED_PAIRS, "no worse without the change"
     return simpler(nodes_delta, nodes), SIMPLER_Z, SIMPLER_PAIRS, f"inconclusive, with {-nodes_delta} AST nodes fewer"
@@ -276,7 +276,7 @@ def disturbed(
 
     Args:
         result: The result to check.
-        earlier: An undisturbed job with a `pace`; None if there is none.
+        earlier: An undisturbed job with a `pace`, or None.
         same_code: Whether `earlier` trained the same code.
         device: cpu, cuda or mps.
         baseline: The baseline of the run.

@@ -32,7 +32,7 @@ class Stall:
     _told: bool = False
 
     def failed(self, now: float, wait_s: float = 0.0) -> bool:
-        """Note a failure. Returns whether the user is to be told, which is so once until the next success.
+        """Note a failure. Returns whether to notify the user, at most once until the next success.
 
         `wait_s`: time until it is tried again. It counts already, since nothing happens meanwhile.
         """
@@ -69,7 +69,7 @@ class Backoff:
         return wait_s
 
     def is_news(self, what: str, now: float) -> bool:
-        """Return whether the user is to be told that `what` keeps failing. Call this once after each failure."""
+        """Return whether to notify the user that `what` keeps failing. Call this once after each failure."""
         wait = self._waits.get(what)
         return self._stalls.setdefault(what, Stall(FAILING_S)).failed(now, wait.wait_s if wait is not None else 0.0)
 
@@ -90,7 +90,7 @@ class Backoff:
     def is_hopeless(self, commit: str, now: float) -> bool:
         """Note that the harness failed at a commit. Returns whether to give up on the commit.
 
-        That is so after HARNESS_TRIES failures, if other jobs have succeeded since the first one or it was long ago.
+        This happens after HARNESS_TRIES failures, if other jobs have succeeded since the first failure or it was long ago.
         """
         return self._gives_up(self._broken, commit, now, HARNESS_TRIES)
 

@@ -26,7 +26,7 @@ class CommandRejected(Exception):
 
 
 def reapply(active: ActiveRun, number: int) -> Reply:
-    """Re-apply a waiting proposal to the incumbent, unless it was made for it. Raises CommandRejected."""
+    """Re-apply a waiting proposal to the incumbent, unless it already changes that one. Raises CommandRejected."""
     experiment, incumbent = active.state.open[number], active.state.incumbent
     reply = f"#{number} changes the best train.py"
     if experiment.parent != incumbent:

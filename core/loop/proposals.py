@@ -96,7 +96,7 @@ class Proposer:
             )
 
     async def _restate(self, active: ActiveRun) -> None:
-        """Ask the agent to restate a new program.md. After a failure it is asked again with later proposals, ever less often."""
+        """Ask the agent to restate a new program.md. After a failure, the request is repeated with later proposals, at growing intervals."""
         sha, number = active.state.charter.sha if active.state.charter else "", active.state.next_number
         if sha != self._asked:
             self._asked, self._failures, self._restate_at = sha, 0, number
@@ -119,7 +119,7 @@ class Proposer:
         raise edits.EditError(f"This very change was {how} on the same train.py, as experiment {number}.")
 
     def context(self, active: ActiveRun, rejections: tuple[str, ...] = ()) -> Context:
-        """Return what the agent is told now."""
+        """Return the context of the next proposal."""
         state = active.state
         assert state.config is not None
         source = active.source(state.incumbent)
@@ -175,7 +175,7 @@ class Proposer:
         return self._ideas[key]
 
     def _constants(self, active: ActiveRun, e: Experiment) -> dict[str, tuple[Value, Value]]:
-        """The constants that an experiment changed; none where its train.py is not Python."""
+        """Return the constants that an experiment changed, or {} if its train.py is not valid Python."""
         key = (e.parent, e.commit)
         if key not in self._moved:
             try:
@@ -185,7 +185,7 @@ class Proposer:
         return self._moved[key]
 
     def _change(self, active: ActiveRun, e: Experiment) -> tuple[Edit, ...]:
-        """The change of a crash, a near miss or a kept experiment as edits; none if it is long, or has another verdict."""
+        """Return the change of a crash, a near miss or a kept experiment as edits, or () if it is long or has another verdict."""
         near = e.verdict is Verdict.DISCARD and (e.gain or 0.0) > 0
         if not (near or (e.verdict is Verdict.CRASH and e.launched) or e.verdict is Verdict.KEEP):
             return ()

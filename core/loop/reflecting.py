@@ -1,4 +1,4 @@
-"""Asks a language model for lessons after every ten verdicts, when no training and no proposal waits for it."""
+"""Asks a language model for lessons after every ten verdicts, when neither a training nor a proposal has to wait."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Slots:
             self._machine_wait.begin(
                 f"The files of a job cannot be written ({error}). All that was recorded is kept.", "job"
             )
-        except Exception as error:  # a bug: end the loop in good order
+        except Exception as error:  # a bug: end the loop cleanly
             self._ending.fail(error)
         finally:
             self._live.forget(slot.index)

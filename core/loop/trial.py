@@ -175,7 +175,7 @@ def shown_prompt(project: Project, agent: Agent, seed: int) -> str:
 
 
 def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[Tried | str]:
-    """Yield each proposal, and at last why there is none, if so. The agent is told that the earlier ones had no effect."""
+    """Yield the proposals, and at the end the reason if there are too few. The agent sees the earlier ones as without effect."""
     past: tuple[PastExperiment, ...] = ()
     with asyncio.Runner() as runner:
         for _ in range(count):
@@ -192,7 +192,7 @@ def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator
 
 
 def _examined(context: Context, proposal: Proposal, name: str, seconds: float) -> tuple[Tried, str]:
-    """Return a proposal with what became of it, and the train.py that it leads to."""
+    """Return the checked proposal and the train.py that it leads to."""
     notes = msgspec.to_builtins(proposal.notes)
     candidate, problem = context.source, ""
     try:

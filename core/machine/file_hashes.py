@@ -26,7 +26,7 @@ class UnchangedFiles:
         self._seen: dict[Path, tuple[int, ...]] = {}
 
     def altered(self) -> Path | None:
-        """Return a file whose content has another hash, or None if there is none.
+        """Return a file whose content has another hash, or None if all are unchanged.
 
         Raises:
             OSError: A file is missing or cannot be read. `filename` is its path.

@@ -187,7 +187,7 @@ def alive(folder: Path) -> int | None:
 
 
 def worker(folder: Path) -> Holder | None:
-    """Return who works on this run, a loop, a final report or an export; None if nobody does. Its pid is 0 if it is unknown."""
+    """Return the process that works on this run (a loop, a final report or an export), or None. Its pid is 0 if it is unknown."""
     try:
         with (folder / LOCK).open("r") as file:
             free = _flock(file, fcntl.LOCK_SH)

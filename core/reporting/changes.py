@@ -57,7 +57,7 @@ def _cut(clause: str, room: int) -> str:
 
 
 def topic(experiment: Experiment) -> str:
-    """Return the target's topic of an experiment: the agent's, or that of the constant it changes; "" if there is none."""
+    """Return the target's topic of an experiment: the agent's, or that of the constant it changes; "" without one."""
     named = experiment.topic.strip().casefold()
     for name, others in TARGET.topics.items():
         if named == name or named in others:

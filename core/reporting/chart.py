@@ -207,7 +207,7 @@ def _around(one: Point, other: Point, margin: float) -> Box:
 def _place(
     at: Point, name: str, style: Style, within: Box, taken: Sequence[Box], others: Sequence[Point], lines: Sequence[Box]
 ) -> Text | None:
-    """Return the text of a name at the best free place near a point, or None if there is none.
+    """Return the text of a name at the best free place near a point, or None if no place is free.
 
     A place costs more the further it is away, for each experiment that it covers, and for each crossing with a leading line.
 

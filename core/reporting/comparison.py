@@ -77,7 +77,7 @@ class Comparison(Data, frozen=True, kw_only=True):
         first, second: The two.
         difference: val_bpb of the second minus that of the first; negative: the second is better. None if no pairs tell.
         error: Standard error of `difference`, in bpb.
-        seeds: Pairs of the two; 0 if they are compared by way of the changes between them.
+        seeds: Pairs of the two; 0 if they are compared through the changes between them.
         words: The difference and what it means, as a sentence.
         same: Whether both have the same train.py.
         diff: The change of train.py from the first to the second as a unified diff.

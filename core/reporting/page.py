@@ -24,7 +24,7 @@ RESULTS = {  # result -> its words and the colour of its label
     "no score": ("no score yet", "muted"),
 }
 REHEARSAL = (
-    "This was a rehearsal: scores were computed from a table, and nothing was trained. They say nothing of a model."
+    "This was a rehearsal: scores were computed from a table, and nothing was trained. They say nothing about a model."
 )
 STYLE = """
 *{box-sizing:border-box}

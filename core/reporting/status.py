@@ -77,7 +77,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         worked_s: Seconds that its loops have worked. An active loop counts up to its last event.
         proposing_s: Seconds that its agents have taken to propose, also beside trainings.
         tokens: Tokens that language models have read and written.
-        report, picture: The paths of report.html and report.png; "" where there is none.
+        report, picture: The paths of report.html and report.png; "" if they do not exist.
         loop: Whether its loop is alive.
         phase: What it is doing, as text.
         dataset, device, profile, executor, budget_s: Its settings. The budget is in seconds.
@@ -199,7 +199,7 @@ def status(
         live: The present activity of the loop.
         warnings: Sentences for the human.
         applied: Whether train.py in the checkout is the best one already.
-        files: The paths of the report and its picture; "" where there is none.
+        files: The paths of the report and its picture; "" if they do not exist.
     """
     config, charter = state.config, state.charter
     assert config is not None

@@ -154,7 +154,7 @@ class ActiveRun:
             self.record(ev.Notice(text=f"{ref} could not be set ({error}) The journal has it; the next start sets it."))
 
     def publish(self) -> None:
-        """Rewrite results.tsv and notebook.md, and mark the backlog. Errors are ignored, since all derives from the journal."""
+        """Rewrite results.tsv and notebook.md, and mark the backlog. Errors are ignored, since all files are derived from the journal."""
         with contextlib.suppress(OSError):
             publish(self.folder, self.state, self.sigma)
         self.backlog.mark(self.state)

@@ -57,7 +57,7 @@ class Backlog:
         self._count = 0  # of written copies
 
     def begin(self) -> None:
-        """Write the file of a new run, if there is none. Errors are ignored: a run works without it."""
+        """Write the file of a new run, unless it exists. Errors are ignored: a run works without it."""
         with contextlib.suppress(OSError), self.path.open("x", encoding="utf-8") as file:
             file.write(backlog.HEAD)
 
@@ -69,7 +69,7 @@ class Backlog:
                     left.unlink()
 
     def untried(self, state: State) -> tuple[str, ...]:
-        """Return the ideas that no experiment has tried or tries now, from the top. There are none if the file cannot be read."""
+        """Return the ideas that no experiment has tried or tries now, from the top. Returns () if the file cannot be read."""
         try:
             return backlog.untried(read(self.path), _taken(state))
         except OSError:
@@ -181,7 +181,7 @@ def _taken(state: State) -> set[str]:
 
 
 def _results(state: State) -> dict[str, str]:
-    """Return idea -> the result of the last experiment that tried it. There is none while an experiment tries it."""
+    """Return idea -> the result of the last experiment that tried it. An idea that an experiment tries now has no result."""
     scale, results, taken = Scale(state), dict[str, str](), _taken(state)
     wanted = taken - {e.notes.follows for e in state.experiments.values() if e.verdict is None} - {""}
     for e in state.experiments.values():

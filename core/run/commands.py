@@ -339,7 +339,7 @@ class Server:
 
 
 def address(folder: Path) -> str:
-    """Return the path of the socket on which the loop of a run listens. Raises OSError if there is none."""
+    """Return the path of the socket on which the loop of a run listens. Raises OSError if it does not exist."""
     return os.fsdecode((folder / ADDRESS).read_bytes())
 
 

@@ -31,7 +31,7 @@ class Deletion:
     Attributes:
         folder: The folder of the run.
         kept: The number of its kept changes.
-        repo: The repository with its refs; None if there is none.
+        repo: The repository with its refs, or None.
         refs: Its refs, as ref -> object.
     """
 

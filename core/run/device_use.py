@@ -21,7 +21,7 @@ def check_run_device(project: Project, chosen: Plan) -> None:
     if (other := _run_on_device(project, chosen.config.device, but=chosen.folder)) is not None:
         raise UsageError(
             f"{_activity(other)} on {chosen.config.device} now. Two runs on one device slow each other down, which changes "
-            f"their scores. Nothing was started. {_how_to_stop(other)}--beside starts it all the same."
+            f"their scores. Nothing was started. {_how_to_stop(other)}--beside starts it anyway."
         )
 
 
@@ -34,7 +34,7 @@ def check_command_device(project: Project, folder: Path, device: str) -> None:
     if (other := _run_on_device(project, device, but=own)) is not None:
         raise UsageError(
             f"{_activity(other)} on {device} now. Training beside it would slow it down and change its scores. Nothing was started. "
-            f"Try again when it has ended. {_how_to_stop(other)}--beside does it now all the same."
+            f"Try again when it has ended. {_how_to_stop(other)}--beside does it now anyway."
         )
 
 

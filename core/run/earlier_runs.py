@@ -56,7 +56,7 @@ def known_effects(project: Project, config: RunConfig) -> ev.Earlier | None:
 
 
 def lessons(project: Project, config: RunConfig, origin: str | None) -> ev.Lessons | ev.Notice:
-    """Return the lessons with which a run with this configuration begins, or a notice that there are none.
+    """Return the lessons with which a run with this configuration begins, or a notice that no lessons exist.
 
     Args:
         project: The source tree and its logs.

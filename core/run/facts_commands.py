@@ -40,7 +40,7 @@ class Reported(Data, frozen=True, kw_only=True):
 
     Attributes:
         run: Name of the run.
-        report, picture: The paths of report.html and report.png; "" where there is none.
+        report, picture: The paths of report.html and report.png; "" if they do not exist.
         gain: The gain so far; None before the start was measured.
         final_check: The gain measured afresh; None before that.
         longer_check: The same with a longer budget.

@@ -29,7 +29,7 @@ class KeepCommits(TypedDict):
 
 
 def commit_change(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> KeepCommits:
-    """Commit a kept change on top of the incumbent. Of a combination each change gets a commit.
+    """Commit a kept change on top of the incumbent. Each change of a combination gets its own commit.
 
     Nothing points at the commits yet. If the loop is killed before they are recorded, the next one makes them again.
 

@@ -41,7 +41,7 @@ END_S = 25.0  # how long the end of the loop waits for the last command
 
 
 class Message(Data, frozen=True, kw_only=True):
-    """What the command is told.
+    """What the command gets.
 
     Attributes:
         moment: `best`: a change was kept. `waiting`: a proposal waits for an answer. `paused`: the loop paused itself.
@@ -195,7 +195,7 @@ class Notifier:
 
 
 def attached(active: ActiveRun, target: str, on: str | None = None) -> Notifier:
-    """Return a notifier that is told of each event of a run, after what the run reports its events to.
+    """Return a notifier that gets each event of a run, after the run's own `report`.
 
     Args:
         active: The run.

@@ -21,7 +21,7 @@ LONGEST = 400  # characters of the news
 
 
 def show(folder: Path, title: str, text: str) -> None:
-    """Show a notification in all terminals of a run. Prints a sentence if there is none.
+    """Show a notification in all terminals of a run. Prints a sentence if no terminal is found.
 
     Args:
         folder: The folder of the run.

@@ -77,7 +77,7 @@ def _made(folder: Path) -> list[str]:
 
 
 class _Opening:
-    """One try to open a run. If it fails, nothing of a new run is left."""
+    """One attempt to open a run. If it fails, all files of a new run are removed."""
 
     def __init__(self, project: Project, chosen: Plan, options: Options, report: Report, loop: bool) -> None:
         self._project = project

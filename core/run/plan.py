@@ -203,7 +203,7 @@ def _check_cluster(config: RunConfig) -> None:
 
 
 def _usable_slots(config: RunConfig) -> tuple[int, str]:
-    """Return how many trainings run in parallel, and a sentence if that is fewer than wanted. Of a cluster nothing is known yet."""
+    """Return how many trainings run in parallel, and a sentence if that is fewer than wanted. The nodes of a cluster are not known yet."""
     return (config.slots, "") if config.ray_address else usable_slots(config.slots, config.device, stats.cards())
 
 

@@ -62,7 +62,7 @@ ENTRIES: tuple[Entry[Factory], ...] = (
 
 
 def make(name: str, to: Destination) -> Tracker:
-    """Return the tracker of that name. Raises UsageError if there is none, or if its package or a setting is missing."""
+    """Return the tracker of that name. Raises UsageError if the name is unknown, or if its package or a setting is missing."""
     entry = registry.find(name, ENTRIES)
     if entry is None:
         raise UsageError(

@@ -314,7 +314,7 @@ def find(source: str, vocab_size: int, options: Options | None = None) -> Found:
 
 
 def just_prepared(source: str, vocab_size: int) -> Path | None:
-    """Return the folder of the latest preparation of a source, even if its text has changed since; None if there is none."""
+    """Return the folder of the latest preparation of a source, even if its text has changed since, or None."""
     return next((folder for folder, found in prepared(source) if found.vocab_size == vocab_size), None)
 
 

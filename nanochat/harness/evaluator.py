@@ -111,7 +111,7 @@ class Evaluator:
     def _settle(self) -> tuple[int, float | None]:
         """Find the number of rows that the model can answer at once, and on a GPU the noise of its answers.
 
-        Asks with text of the training split, so that the model sees nothing of the evaluation.
+        Asks with text of the training split, so that the model does not see the evaluation.
 
         Returns:
             The number of rows, and the noise in nats (None on a CPU). To measure the noise, the second half of a row and the

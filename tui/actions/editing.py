@@ -104,7 +104,7 @@ class EditingActions(RunApp):
 
 
 def _content(path: Path) -> bytes:
-    """Return what a file contains, b"" if there is none."""
+    """Return what a file contains, or b"" if it does not exist."""
     return path.read_bytes() if path.exists() else b""
 
 

@@ -64,7 +64,7 @@ class ProposalActions(EditingActions):
         return self.edit_draft(original, draft, "e", line), draft, parent
 
     def _kept_revision(self, number: int) -> tuple[Path, str] | None:
-        """Return the draft of an earlier revision, and the commit that it changes, which is part of its name. None if there is none."""
+        """Return the draft of an earlier revision, and the commit that it changes, which is part of its name. None without a draft."""
         for draft in sorted(self.bridge.folder.glob(f"revised-{number}-*.py")):
             start = draft.stem.rpartition("-")[2]
             if parent := next((commit for commit in self.bridge.state.known if commit.startswith(start)), ""):

@@ -40,7 +40,7 @@ class Changes(TypedDict, total=False):
 
 
 class ViewMemory:
-    """Reads and writes a view. Whatever is wrong with its file, the app works all the same.
+    """Reads and writes a view. The app works without the file, and with an invalid one.
 
     Args:
         path: The file; None to remember nothing.

@@ -40,7 +40,7 @@ class Curve:
         return self._means
 
     def at(self, progress: float) -> float | None:
-        """Return the smoothed loss at the last point up to a progress, or None if there is none."""
+        """Return the smoothed loss at the last point up to a progress, or None before the first point."""
         points = zip(reversed(self.progress), reversed(self.smooth()), strict=True)
         return next((value for where, value in points if where <= progress), None)
 

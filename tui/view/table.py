@@ -187,7 +187,7 @@ def heading(columns: Mapping[str, int], choice: Choice) -> Text:
 
 
 def column_at(columns: Mapping[str, int], x: int) -> str | None:
-    """Return the column at a position of a line, counted from 0; None if there is none."""
+    """Return the column at a position of a line, counted from 0, or None outside of the columns."""
     start = 0
     for name, width in columns.items():
         start += width

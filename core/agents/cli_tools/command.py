@@ -192,7 +192,7 @@ def clock(then: datetime, now: datetime) -> str:
 
 
 def sentence(output: str) -> str:
-    """Return the last line of the output that looks like a sentence and is not about costs; "" if there is none."""
+    """Return the last line of the output that looks like a sentence and is not about costs, or "" without one."""
     lines = [sanitize_line(line, 400).strip("-*>#• ") for line in sanitize_text(output[-OUTPUT:], OUTPUT).splitlines()]
     lines = [line for line in lines if len(line.split()) >= 4 and not _COST.search(line)]
     ended = [line for line in lines if line[-1] in ".!?"]

@@ -97,7 +97,7 @@ def _last_applicable(
 ) -> Proposal:
     """Return the last one of `found` that is part of the answer and applies.
 
-    Raises EditError, with the message `missing` if there is none.
+    Raises EditError, with the message `missing` if no answer is found.
     """
     reason: EditError | None = None
     options = thoughts.answers(text, answers_found)

@@ -54,7 +54,7 @@ ASKED = 1.5  # what a topic that was asked for counts more, in standard deviatio
 
 
 class Search:
-    """Prefers kinds of change that have paid off, weighted by the wishes in program.md and hints. Never repeats a change."""
+    """Prefers kinds of change that have helped, weighted by the wishes in program.md and hints. Never repeats a change."""
 
     name = "search"
 
@@ -165,7 +165,7 @@ def _screened_changes(
 ) -> Iterator[Draft | None]:
     """Yield single changes, those first that gain most by one draw from the posterior (Thompson sampling).
 
-    A topic that was asked for counts as if its changes gained more.
+    Changes of a requested topic count as if they gained more.
     """
     effects = options.model.draw(chance.randrange(2**31), 1.0)
     scored = [
@@ -193,8 +193,8 @@ def _book_draft(context: Context, entry: Entry) -> Draft | None:
 def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
     """Yield a step of each knob that matters much: one step down for sizes, one step up for others.
 
-    The steps in the other direction follow. What anybody has tried alone, on any train.py, is left out, and so is what lost clearly
-    in earlier runs, and what would undo a kept change. What gained clearly there comes first.
+    The steps in the other direction follow. Leaves out steps that were tried alone on any train.py, that lost clearly in earlier
+    runs, or that would undo a kept change. Steps that gained clearly in earlier runs come first.
     """
     informative, before = _informative_past(context), _earlier_step_gains(context, known)
     left = {(name, old) for past in informative if past.verdict.kept for name, (old, _) in past.constants.items()}
@@ -282,7 +282,7 @@ def _requested_steps(context: Context, wanted: Steering, known: Knobs) -> Iterat
 def _backlog_drafts(
     context: Context, wanted: Steering, known: Knobs, options: Options, chance: random.Random
 ) -> Iterator[Draft | None]:
-    """Yield what the ideas of the backlog ask for, from the top. Ideas that are not wishes of a known form are left to others."""
+    """Yield what the ideas of the backlog ask for, from the top. Skips ideas that are not wishes of a known form."""
     everything = Knobs(known.every, known.every)
     for idea, direction in backlog_wishes(context):
         changes: list[tuple[str, Draft | None]] = []
@@ -322,7 +322,8 @@ def _smaller_models(context: Context, known: Knobs) -> Iterator[Draft | None]:
 def _repeated_step(context: Context, known: Knobs, options: Options) -> Draft | None:
     """Return the step of the last kept experiment again: if one step in a direction helped, the next one often does.
 
-    The knobs of a combination stand where the model expects the best values. Only those go on that it expects to gain.
+    The knobs of a combination already have the values that the model expects to be best. Of these, only knobs are moved that
+    the model expects to gain more.
     """
     last = next((past for past in reversed(context.past) if past.verdict.kept), None)
     if last is None or last.fingerprint != context.parent:

@@ -1,6 +1,6 @@
 """One additive model of all that a run has tried: what each knob and each structural edit does to the score. Pure.
 
-Each scored experiment is a row, whoever proposed it: its gain over its parent, and what it changed. A knob has a parabola over its
+Each scored experiment is a row, from any agent: its gain over its parent, and what it changed. A knob has a parabola over its
 position, and an edit has one number. The priors expect that most edits hurt and that most knobs are near their best value. So
 several near misses that agree lead to a combination, and a single lucky score does not.
 

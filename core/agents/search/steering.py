@@ -240,7 +240,7 @@ def _check(
 
 
 def _steps(knob: Knob, wish: str, every: Mapping[str, Knob]) -> list[dict[str, Value]]:
-    """Return the changes that follow from a wish to try a constant. Raises NotUsable if there are none."""
+    """Return the changes that follow from a wish to try a constant. Raises NotUsable if no change follows."""
     if wish and isinstance(knob.value, str):
         raise NotUsable(f"the values of {knob.name} have no order")
     steps: list[dict[str, Value]] = []

@@ -1,4 +1,4 @@
-"""Calls functions of Ray in threads that nothing has to wait for. Without a head, some of them never return."""
+"""Calls functions of Ray in daemon threads, since some of them never return without a head of the cluster."""
 
 from __future__ import annotations
 

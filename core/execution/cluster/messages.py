@@ -120,7 +120,7 @@ class Tail(Data, frozen=True, kw_only=True):
 
 
 class Ending(Data, frozen=True, kw_only=True):
-    """How a job ended: with a result, or with the reason why there is none.
+    """How a job ended: with a result, or with the reason for having no result.
 
     Attributes:
         result: The result.

@@ -199,7 +199,7 @@ class NodeSlot:
         run.changed.set()
 
     async def _watch(self, run: _Run) -> None:
-        """End a job whose loop is gone: nobody would take its result."""
+        """End a job whose loop is gone, since its result would be lost."""
         while run.ending is None:
             if time.monotonic() - run.asked > SILENT_S:
                 await self.abort()

@@ -261,7 +261,7 @@ class RayCluster:
         return options.remote(self._code, self._digest)
 
     async def _within(self, work: Callable[[], Any]) -> Any:
-        """Ask the head of the cluster. Without one, Ray waits for it, and the loop must not. Raises NodeLost."""
+        """Ask the head of the cluster, with a timeout, since Ray waits without end for a lost head. Raises NodeLost."""
         try:
             return await asyncio.wait_for(daemon_threads.call(work), HEAD_S)
         except TimeoutError:
@@ -277,7 +277,7 @@ class RayCluster:
         return await self._head.watch.lost()
 
     def _kill(self, handle: Any) -> None:
-        """Kill an actor. With ray:// that waits for the head, so nobody waits for it here."""
+        """Kill an actor. With ray:// this waits for the head, so it runs in a thread."""
 
         def kill() -> None:
             with contextlib.suppress(Exception):  # it may be gone already

@@ -181,7 +181,7 @@ class Lessons(Event, frozen=True, kw_only=True):
         judged: The number of verdicts that they are about.
         agent: The model.
         source: The earlier run that they come from; "" for this one.
-        problem: Why there are none, as a sentence.
+        problem: Why there are no lessons, as a sentence.
         cost: What they cost ("meta" in JSON).
     """
 

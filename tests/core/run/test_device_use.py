@@ -57,7 +57,7 @@ def test_a_final_report_uses_the_device_too(tmp_path: Path) -> None:
     write_run(project, "done", START, TOLD)
     with pytest.raises(
         UsageError,
-        match=r"^A final report or an export of run live is being made on cpu now\..*--beside starts it all the same\.$",
+        match=r"^A final report or an export of run live is being made on cpu now\..*--beside starts it anyway\.$",
     ):
         check_run_device(project, plan(project, "new"))
     lock.release()
