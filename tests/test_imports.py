@@ -19,6 +19,7 @@ READ_SIDE = {
     "core.config.files",
     *(f"core.judging.{name}" for name in ("final_check", "gain", "noise", "pairing", "schedule")),
     "core.machine.project", "core.machine.stats",
+    "core.target",  # the name and the direction of the score
     *(f"core.record.{name}" for name in (
         "backlog", "events", "experiment", "fold", "hints", "journal", "live", "run_lock", "state",
     )),
