@@ -119,9 +119,8 @@ def decide(
         ValueError: A score or the noise is not finite and positive.
     """
     _check("sigma", [sigma])
-    _check(
-        TARGET.metric, [*candidate.values(), *incumbent.values(), *([] if best_confirmed is None else [best_confirmed])]
-    )
+    confirmed = [] if best_confirmed is None else [best_confirmed]
+    _check(TARGET.metric, [*candidate.values(), *incumbent.values(), *confirmed])
     seeds = order(incumbent, run_seed)
     missing = next((s for s in seeds if s not in candidate or s not in incumbent), None)
     if missing is not None and missing in candidate:
