@@ -20,6 +20,10 @@ RAY := .venv/ray.stamp
 QUIET := $(if $(MAKE_TERMOUT),,-q)# pip shows its progress on a terminal only
 INSTALL = $(PY) -I core/install.py $(QUIET)# install into .venv with uv or pip, whatever they are configured to do on this machine
 
+# An app that is killed leaves the terminal in its modes: the alternate screen, mouse reports, a hidden cursor. This gives it back.
+MODES := \033\\\033[0m\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?2004l\033[?2026l\033[?1004l\033[?7h\033[<u\033[?1049l\033[?25h
+RESTORED = { code=$$?; case $$code in 134|137|139) [ ! -t 0 ] || { printf '$(MODES)'; stty sane; };; esac; exit $$code; }
+
 # Variables set for other programs that would affect the Python in .venv, git, or the shell of the recipes.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONNOUSERSITE PYTHONUSERBASE PYTHONOPTIMIZE PYTHONWARNINGS PYTHONSTARTUP
 unexport PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONINSPECT PYTHONCASEOK PYTHONPYCACHEPREFIX __PYVENV_LAUNCHER__ VIRTUAL_ENV
@@ -27,14 +31,14 @@ unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DI
 unexport CDPATH BASH_ENV SHELLOPTS BASHOPTS POSIXLY_CORRECT
 
 run: $(LAUNCHER)
-	@$(PY) autorun.py $(ARGS)
+	@$(PY) autorun.py $(ARGS) || $(RESTORED)
 
 help: $(LAUNCHER)
 	@$(PY) -m core.cli --help
 	@echo "Each command is also a target of make: make COMMAND ARGS=\"...\", such as make run ARGS=\"--budget 60\"."
 
 $(COMMANDS): $(LAUNCHER)
-	@$(PY) -m core.cli $@ $(ARGS)
+	@$(PY) -m core.cli $@ $(ARGS) || $(RESTORED)
 
 serve: $(SERVE)
 	@$(PY) -m core.cli serve $(ARGS)

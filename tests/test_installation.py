@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
 import sysconfig
+import termios
 import zipfile
 from pathlib import Path
 
@@ -176,3 +178,28 @@ def test_make_writes_the_command_into_the_environment_once(tmp_path: Path) -> No
     assert said == [
         ["called with -m core.launcher", "called with -m core.cli status"], ["called with -m core.cli status"]
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("signal", "given_back"), [("KILL", True), ("INT", False)])
+def test_make_gives_the_terminal_back_when_the_app_is_killed(tmp_path: Path, signal: str, given_back: bool) -> None:
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    (tmp_path / "requirements.txt").touch()
+    for name in ("python", "autoresearch"):
+        (tmp_path / ".venv/bin" / name).write_text(f"#!/bin/sh\nstty -echo\nkill -{signal} $$\nexit 3\n")
+        (tmp_path / ".venv/bin" / name).chmod(0o755)
+    (tmp_path / ".venv/runtime.stamp").touch()
+    os.utime(tmp_path / ".venv/bin/autoresearch")  # newer than what it depends on
+    environ = {name: value for name, value in os.environ.items() if name not in MAKES}
+    terminal, inside = pty.openpty()
+    try:
+        done = subprocess.run(
+            ["make", "attach"], cwd=tmp_path, env=environ, stdin=inside, stdout=inside, stderr=inside, check=False
+        )
+        written = os.read(terminal, 1 << 16)
+        echo = bool(termios.tcgetattr(inside)[3] & termios.ECHO)
+    finally:
+        os.close(terminal)
+        os.close(inside)
+    assert done.returncode == 2, written
+    assert (b"\x1b[?1049l" in written and b"\x1b[?25h" in written, echo) == (given_back, given_back), written
