@@ -103,6 +103,7 @@ class Direction:
         names: The names of train.py that it is about.
         way: "up", "down", or "" for either.
         value: The value to set, as it was written.
+        ideas: The ideas of the book that it is about.
     """
 
     kind: Kind
@@ -110,11 +111,12 @@ class Direction:
     names: tuple[str, ...] = ()
     way: str = ""
     value: str = ""
+    ideas: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
         """The wish as a phrase."""
-        objects = ", ".join([*self.names, *self.topics])
+        objects = ", ".join([*self.names, *self.topics, *self.ideas])
         match self.kind:
             case "set":
                 return f"set {objects} to {self.value}"
@@ -223,7 +225,8 @@ def _sentence(sentence: str, known: Collection[str], forms: Patterns = _ALL) -> 
         except NotUsable as error:
             why = error
             continue
-        if (kind == "set" and (len(direction.names) != 1 or direction.topics)) or (way and direction.topics):
+        others = direction.topics or direction.ideas
+        if (kind == "set" and (len(direction.names) != 1 or others)) or (way and others):
             continue
         return direction
     raise why
@@ -232,33 +235,44 @@ def _sentence(sentence: str, known: Collection[str], forms: Patterns = _ALL) -> 
 def _about(kind: Kind, objects: str, known: Collection[str], way: str = "", value: str = "") -> Direction:
     topics: list[str] = []
     names: list[str] = []
+    ideas: list[str] = []
     for words in _SEPARATOR.split(objects):
-        topic, name = _lookup(words, known)
+        topic, name, idea = _lookup(words, known)
         topics += [topic] if topic else []
         names += [name] if name else []
-    return Direction(kind, tuple(dict.fromkeys(topics)), tuple(dict.fromkeys(names)), way, value)
+        ideas += [idea] if idea else []
+    unique = (tuple(dict.fromkeys(group)) for group in (topics, names, ideas))
+    return Direction(kind, next(unique), next(unique), way, value, next(unique))
 
 
-def _lookup(text: str, known: Collection[str]) -> tuple[str, str]:
-    """Return (topic, '') or ('', name) for words that are a topic or a name. Raises NotUsable."""
+def _lookup(text: str, known: Collection[str]) -> tuple[str, str, str]:
+    """Return (topic, name, idea) for words that are one of them; the others are "". Raises NotUsable."""
     match = _OBJECT.fullmatch(text.strip())
     words = match["words"].strip() if match else ""
     code = words.strip("`").removesuffix("()")
     if "`" not in words and (topic := _TOPIC_OF.get(" ".join(words.lower().replace("-", " ").split()))):
-        return topic, ""
+        return topic, "", ""
     if code in known:
-        return "", code
+        return "", code, ""
     plain = {_bare(name): name for name in known if name.isupper()}
     if _bare(code) in plain and "`" not in words:
-        return "", plain[_bare(code)]
-    near = difflib.get_close_matches(_bare(code), plain, n=1, cutoff=0.75) if words else []
-    hint = f" (did you mean {plain[near[0]]}?)" if near else ""
+        return "", plain[_bare(code)], ""
+    if _bare(code) in _IDEA_OF:
+        return "", "", _IDEA_OF[_bare(code)]
+    close = _IDEA_OF | plain
+    near = difflib.get_close_matches(_bare(code), close, n=1, cutoff=0.75) if words else []
+    hint = f" (did you mean {close[near[0]]}?)" if near else ""
     shown = words or text.strip()
-    raise NotUsable(f"“{shown[:40]}” is neither a constant of train.py nor a topic ({', '.join(TARGET.topics)}){hint}")
+    raise NotUsable(
+        f"“{shown[:40]}” is neither a constant of train.py nor an idea of the book nor a topic ({', '.join(TARGET.topics)}){hint}"
+    )
 
 
 def _bare(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
+
+
+_IDEA_OF = {_bare(entry.name): entry.name for entry in TARGET.book}
 
 
 def described(directions: Iterable[Direction]) -> tuple[str, ...]:

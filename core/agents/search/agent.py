@@ -128,10 +128,11 @@ def _drafts(
     if charter.max_params and context.params and context.params > charter.max_params:
         yield from _smaller_models(context, known)  # nothing else passes
         raise AgentFailed(f"search knows no smaller model that was not tried. {OVER.format(context.params)[:-1]}.")
-    options = Options(context, known, left_alone)
+    options = Options(context, known, left_alone, wanted.unwelcome)
     turn = context.proposed.get(Search.name, 0) + 1
     yield from _requested_values(context, wanted, known)
     yield from _requested_steps(context, wanted, known)
+    yield from _requested_ideas(context, wanted)
     yield from islice(_backlog_drafts(context, wanted, known, options, chance), MAX_OF_BACKLOG)
     yield _repeated_step(context, known, options)
     requested = {topic: weight for topic, weight in wanted.weights.items() if weight >= SAID}
@@ -279,6 +280,15 @@ def _requested_steps(context: Context, wanted: Steering, known: Knobs) -> Iterat
                     yield replace(draft, notes=replace_fields(draft.notes, step=f"{name} {way}", said=mark))
 
 
+def _requested_ideas(context: Context, wanted: Steering) -> Iterator[Draft | None]:
+    """Yield the ideas of the book that program.md or the human asks for, once for each wish."""
+    followed = _followed_wishes(context)
+    for name, number in wanted.ideas.items():
+        mark = f"{number}: {name}"
+        if mark not in followed and (draft := _book_draft(context, IDEAS[name])):
+            yield replace(draft, notes=replace_fields(draft.notes, said=mark))
+
+
 def _backlog_drafts(
     context: Context, wanted: Steering, known: Knobs, options: Options, chance: random.Random
 ) -> Iterator[Draft | None]:
@@ -291,6 +301,8 @@ def _backlog_drafts(
                 changes.append(("", knobs_draft(context, everything, setting(direction, context.source), BACKLOG)))
         for name, way, value in steps_of(direction, known):
             changes.append((f"{name} {way}", knobs_draft(context, everything, {name: value}, BACKLOG)))
+        if direction.kind == "try":
+            changes += [("", _book_draft(context, IDEAS[name])) for name in direction.ideas]
         if direction.kind == "try" and direction.topics:
             weights = dict.fromkeys(wanted.weights, 0.0) | dict.fromkeys(direction.topics, 1.0)
             for ideas in (True, False):

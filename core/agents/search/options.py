@@ -42,10 +42,13 @@ class Options:
         context: What the agent was given.
         known: The knobs that may change.
         left_alone: Names of train.py that no change may touch.
+        unwelcome: Ideas of the book that the human asked to leave alone.
     """
 
-    def __init__(self, context: Context, known: Knobs, left_alone: Collection[str] = ()) -> None:
-        self.known, self._unwanted = known, unwanted(context)
+    def __init__(
+        self, context: Context, known: Knobs, left_alone: Collection[str] = (), unwelcome: Collection[str] = ()
+    ) -> None:
+        self.known, self._unwanted = known, unwanted(context) | set(unwelcome)
         self._source, self._left_alone, self._fitting = context.source, left_alone, dict[str, bool]()
         self.record = Record(context.past, known.every, context.sigma, context.earlier)
         self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from core import syntax
 from core.agents.base import Context, Hint
-from core.agents.search.ideas import fits
+from core.agents.search.ideas import IDEAS, applied, fits
 from core.agents.search.ranges import out_of_bounds, places, range_for, senseless, with_followers
 from core.change import edits, knobs, touched
 from core.change.knobs import Knob
@@ -29,6 +29,8 @@ class Steering:
         focus: Constants to try -> "up", "down" or "" for both, and the number of the hint (0 for program.md).
         leave: Names to leave alone.
         settings: Constants to set, each with the number of the hint.
+        ideas: Ideas of the book to try -> the number of the hint (0 for program.md).
+        unwelcome: Ideas of the book to leave alone.
         aside: Wishes that are ignored for now, since they would leave nothing to try.
     """
 
@@ -37,6 +39,8 @@ class Steering:
     focus: dict[str, tuple[str, int]] = field(default_factory=dict)
     leave: set[str] = field(default_factory=set)
     settings: list[tuple[int, Direction]] = field(default_factory=list)
+    ideas: dict[str, int] = field(default_factory=dict)
+    unwelcome: set[str] = field(default_factory=set)
     aside: list[Direction] = field(default_factory=list)
 
     def follow(self, direction: Direction, weight: float, number: int = 0) -> None:
@@ -48,10 +52,13 @@ class Steering:
             self.avoided.update(topics)
             self.focus = {name: wish for name, wish in self.focus.items() if not self._left(name, topics)}
             self.settings = [(n, wish) for n, wish in self.settings if not self._left(wish.names[0], topics)]
+            self.unwelcome.update(direction.ideas)
+            gone = {name for name in self.ideas if name in self.unwelcome or IDEAS[name].topic in topics}
+            self.ideas = {name: n for name, n in self.ideas.items() if name not in gone}
             return
         if direction.kind == "only":
             self.weights = dict.fromkeys(self.weights, 0.0)
-            self.focus = {}
+            self.focus, self.ideas = {}, {}
         if direction.kind == "set":
             self.settings.append((number, direction))
         else:
@@ -59,21 +66,25 @@ class Steering:
         self.weights |= dict.fromkeys(topics, weight)
         self.avoided.difference_update(topics)
         self.leave.difference_update(names)
+        self.ideas |= dict.fromkeys(direction.ideas, number)
+        self.unwelcome.difference_update(direction.ideas)
 
     def _left(self, name: str, topics: Collection[str]) -> bool:
         return name in self.leave or TARGET.topic_of(name) in topics
 
     def holds(self, direction: Direction) -> bool:
         """Return whether a wish still holds as a whole, so that no later wish contradicts a part of it."""
-        names, topics = set(direction.names), set(direction.topics)
+        names, topics, ideas = set(direction.names), set(direction.topics), set(direction.ideas)
         weighty = {topic for topic, weight in self.weights.items() if weight}
         match direction.kind:
             case "avoid":
-                return names <= self.leave and topics <= self.avoided
+                return names <= self.leave and topics <= self.avoided and ideas <= self.unwelcome
             case "set":
                 return any(known == direction for _, known in self.settings)
-            case "only" if weighty != topics or set(self.focus) != names:
+            case "only" if weighty != topics or set(self.focus) != names or set(self.ideas) != ideas:
                 return False
+        if not ideas <= self.ideas.keys():
+            return False
         return topics <= weighty and all(self.focus.get(name, ("none", 0))[0] == direction.way for name in names)
 
 
@@ -208,8 +219,16 @@ def _usable(
             fine.append(name)
         except NotUsable as error:
             reasons.append(str(error))
-    part = replace(direction, names=tuple(fine))
-    return (part if fine or part.topics else None), tuple(reasons)
+    ideas = []
+    for name in direction.ideas:
+        if fits(IDEAS[name], source, off_limits):
+            ideas.append(name)
+        elif applied(IDEAS[name], source) is not None:
+            reasons.append(f"{name} changes what is off limits in program.md")
+        else:
+            reasons.append(f"{name} does not apply to this train.py, or is in it already")
+    part = replace(direction, names=tuple(fine), ideas=tuple(ideas))
+    return (part if fine or ideas or part.topics else None), tuple(reasons)
 
 
 def _check(
@@ -267,7 +286,7 @@ def _with_topics(
     barren = [topic for topic in direction.topics if not _has_ideas(topic, source, off_limits)]
     part = replace(direction, topics=tuple(topic for topic in direction.topics if topic not in barren))
     reasons = tuple(f"search knows nothing to try about {topic} in this train.py" for topic in barren)
-    return (part if part.names or part.topics else None), reasons
+    return (part if part.names or part.topics or part.ideas else None), reasons
 
 
 def _has_ideas(topic: str, source: str, off_limits: Collection[str]) -> bool:

@@ -43,6 +43,9 @@ KNOWN = names(SOURCE)
         ("never change WIDTH or DEPTH", "leave WIDTH, DEPTH alone"),
         ("stop proposing attention", "leave attention alone"),
         ("leave DEPTH alone", "leave DEPTH alone"),
+        ("stop proposing z-loss", "leave z-loss alone"),
+        ("try GELU and sandwich MLP next", "try gelu, sandwich-mlp"),
+        ("only heads, z loss", "only heads, z-loss"),
         ("leave GPT.forward as it is", "leave GPT.forward alone"),
         ("Keep HEAD_DIM fixed", "leave HEAD_DIM alone"),
         ("focus on residual connections", "try residuals"),
@@ -66,7 +69,7 @@ warm-down shape is boring, try width first
 we tried muon already
 don't avoid muon
 don't avoid the optimizer
-stop proposing z-loss
+stop proposing the book
 no need to focus on attention
 trying width did not help
 Try DEPTH. But not now.
@@ -351,6 +354,13 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
         ("set HEAD_DIM to 64", "HEAD_DIM is off limits in program.md"),
         ("try HEAD_DIM", "HEAD_DIM is off limits in program.md"),
         ("try WIDHT", "(did you mean WIDTH?)"),
+        ("try gellu", "nor an idea of the book nor a topic"),
+        ("try sandwich-mpl", "(did you mean sandwich-mlp?)"),
+        ("try z-loss", "search understands: try z-loss"),
+        ("set z-loss to 3", "it knows forms"),
+        ("raise gelu", "it knows forms"),
+        ("try gelu; avoid gelu", "contradict each other"),
+        ("avoid the activation. try gelu", "search understands: leave activation alone; try gelu"),
         ("set DEPTH to 3", "experiment #7 has this very change"),
         ("raise DEPTH", "experiment #7 has this very change"),
         ("try DEPTH", "search understands: try DEPTH"),

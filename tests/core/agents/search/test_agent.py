@@ -339,6 +339,26 @@ def test_code_that_is_to_be_left_alone_is_left_alone_while_there_is_something_el
     edits.validate_change(SOURCE, found.source, off_limits=code)
 
 
+def test_an_idea_of_the_book_is_proposed_when_it_is_asked_for_and_never_when_it_is_unwelcome() -> None:
+    asked = told("try z-loss")
+    proposal = Search().propose_now(asked)
+    assert proposal.notes.edits == ("z-loss",) and proposal.source is not None
+    past = PastExperiment(
+        number=1, parent=asked.parent, fingerprint=edits.fingerprint(proposal.source), proposal=proposal,
+        verdict=Verdict.DISCARD,
+    )  # fmt: skip
+    again = Search().propose_now(replace(asked, number=2, past=(past,), tried={past.fingerprint: 1}))
+    assert again.notes.edits != ("z-loss",)
+    avoiding, names = told("avoid z-loss"), set[str]()
+    tried: dict[str, int] = {}
+    for number in range(1, 60):
+        found = Search().propose_now(replace(avoiding, number=number, tried=tried, proposed={"search": number * 3}))
+        names |= set(found.notes.edits or ())
+        assert found.source is not None
+        tried = tried | {edits.fingerprint(found.source): number}
+    assert len(names) > 20 and "z-loss" not in names
+
+
 def test_two_values_in_one_hint_follow_one_after_the_other() -> None:
     asked = told("leave MATRIX_LR alone", "set WIDTH to 256; set DEPTH to 4; set WIDTH to 512; avoid the optimizer")
     past: tuple[PastExperiment, ...] = ()
