@@ -6,7 +6,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 
-from core.agents import reach
+from core.agents import reach, registry
 from core.agents.base import AgentFailed
 from core.agents.cli_tools.presets import PRESETS
 from core.agents.llm.connection import to_ollama
@@ -14,6 +14,8 @@ from core.agents.llm.ollama.models import Installed, pick
 from core.machine.project import Project
 from core.reporting.phrases import count
 from nanochat.contract.value import Data
+
+ALWAYS = "always there"  # where an agent is that needs nothing
 
 
 class Listed(Data, frozen=True, kw_only=True):
@@ -72,7 +74,7 @@ def survey(project: Project) -> Agents:
         context_tokens=tokens,
         ollama=server.removeprefix(": "),
         agents=(
-            Listed(agent="search", available=True, words="always there"),
+            *_built_in(),
             *(_of_model(model, tokens) for model in models),
             _endpoint(),
             *_command_lines(),
@@ -82,10 +84,10 @@ def survey(project: Project) -> Agents:
 
 def lines(agents: Agents) -> Iterator[str]:
     """Yield the same as text, a line for each agent."""
-    yield "search: always there"
+    yield from (f"{listed.agent}: {listed.words}" for listed in agents.agents if listed.words == ALWAYS)
     yield f"ollama {agents.ollama}" if agents.ollama.startswith("at ") else f"ollama: {agents.ollama}"
     for listed in agents.agents:
-        if listed.agent == "search":
+        if listed.words == ALWAYS:
             continue
         if not listed.agent.startswith("ollama:"):
             yield f"{listed.agent.partition(':')[0]}: {listed.words}"
@@ -96,6 +98,12 @@ def lines(agents: Agents) -> Iterator[str]:
         capabilities = ", ".join(listed.capabilities) or "capabilities unknown"
         mark = "  <- the default" if agents.default.partition(",")[0] == listed.agent else ""
         yield f"  {listed.agent}: {size}, context {listed.context_tokens or 'unknown'}, {capabilities}{mark}"
+
+
+def _built_in() -> Iterator[Listed]:
+    for entry in registry.ENTRIES:
+        if not entry.has_argument and entry.name not in PRESETS:
+            yield Listed(agent=entry.name, available=True, words=ALWAYS)
 
 
 def _of_model(model: Installed, tokens: int) -> Listed:

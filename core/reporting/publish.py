@@ -75,7 +75,7 @@ def _row(scale: gain.Scale, experiment: Experiment) -> Row:
         change=scale.change(experiment),
         pairs=experiment.pairs,
         sigma=experiment.sigma or None,
-        within_noise=experiment.within_noise,
+        within_noise=experiment.within_noise if experiment.gain is not None else None,
         agent=experiment.agent,
         seconds=experiment.seconds,
         params=experiment.params,

@@ -40,7 +40,7 @@ class Row:
     change: float | None = None  # mean paired change in bpb, negative is better
     pairs: int = 0
     sigma: float | None = None  # noise of one measurement when it was judged
-    within_noise: bool = False
+    within_noise: bool | None = False  # None if the verdict compares no scores
     agent: str = ""
     seconds: float = 0.0  # wall time of all its trainings
     params: int | None = None
@@ -71,7 +71,7 @@ class Row:
     @property
     def noise(self) -> str:
         """Whether the gain or loss is beyond the noise, as text; "" if nothing was compared."""
-        if self.change is None:
+        if self.change is None or self.within_noise is None:
             return ""
         if not self.within_noise:
             return "conclusive"

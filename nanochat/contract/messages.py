@@ -12,8 +12,8 @@ from nanochat.contract.value import Data
 
 # Version of the messages here and in job.py. A run keeps the harness it began with, so raise this with every changed field.
 VERSION = 5
-# Versions of a harness that a run can continue with. 3 cannot export, and 4 does not say how long readings took.
-UNDERSTOOD = (3, 4, 5)
+OLDEST = 3  # the first version that this loop understands; 3 cannot export, and 4 does not say how long readings took
+UNDERSTOOD = range(OLDEST, VERSION + 1)  # versions of a harness that a run can continue with
 EXPORTS = 4  # the first version that can
 Phase = Literal["preflight", "gauge", "setup", "training", "scoring"]
 

@@ -30,6 +30,9 @@ CONFIG = RunConfig(
     name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
     vocab_size=2048, eval_tokens=1000, seed=1, slots=1, base_commit="b", noise_prior=0.01,
 )  # fmt: skip
+PROPOSED = ev.Proposed(
+    number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a", charter="", added=2, removed=9
+)
 
 
 @pytest.mark.parametrize(
@@ -70,12 +73,13 @@ CONFIG = RunConfig(
 )
 def test_a_finding_says_what_would_have_been_needed(fields: dict[str, Any], words: str) -> None:
     judged = ev.Judged(**{"number": 1, "verdict": "discard", "finding": "", "pairs": 1, "within_noise": True} | fields)
-    experiment = Experiment(
-        ev.Proposed(
-            number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a", charter="", added=2, removed=9
-        )
-    )
-    assert finding(judged, experiment, 1.6) == words
+    assert finding(judged, Experiment(PROPOSED), 1.6) == words
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_every_verdict_has_a_finding(verdict: Verdict) -> None:
+    judged = ev.Judged(number=1, verdict=verdict, finding="", reason="the reason")
+    assert finding(judged, Experiment(PROPOSED), 1.6)
 
 
 @pytest.mark.parametrize(

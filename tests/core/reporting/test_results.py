@@ -160,6 +160,11 @@ def test_they_follow_from_the_journal(tmp_path: Path) -> None:
     assert "0 kept of 1." in (tmp_path / "notebook.md").read_text()
 
 
+def test_a_verdict_that_compares_no_scores_is_not_called_conclusive() -> None:
+    cut_short = replace(KEPT, verdict=Verdict.INTERRUPTED, within_noise=None)
+    assert (KEPT.noise, cut_short.noise) == ("conclusive", "")
+
+
 def test_the_notebook_begins_with_what_mattered_most(tmp_path: Path) -> None:
     state = fold(journal.read(RECORDED / "found" / "events.jsonl"))
     publish_state(tmp_path, state, 0.0025)

@@ -86,4 +86,4 @@ def test_a_changed_message_needs_a_new_version() -> None:
     fields = {kind.__name__: sorted(field.name for field in msgspec.structs.fields(kind)) for kind in said}
     fields |= {kind.__name__: sorted(kind) for kind in (Outcome, CrashClass)}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
-    assert (messages.VERSION, digest) == (5, "274cc5901a7da336"), "raise VERSION, and write both down here"
+    assert (messages.VERSION, digest) == (5, "274cc5901a7da336"), "raise VERSION, and write down both"
