@@ -16,7 +16,6 @@ from tui.view.layout import LAYOUTS, LEAST, LEAST_ANSWER, fitting_layout
 from tui.widgets.pane import Numbered
 
 ONE_LINE = 120  # columns from which the status fits into one line
-FULL_NAMES = 79  # columns from which the tabs show the names of all panes
 
 
 class MainScreen(QuietScreen):
@@ -118,13 +117,13 @@ class MainScreen(QuietScreen):
         """Update the line of tabs, which the screen has if it does not show all panes."""
         if self._layout.shows_all:
             return
+        names = [f" {pane.NUMBER} {pane.NAME.removesuffix('.md')} " for pane in self._pane_types]
+        has_room = len("".join(names)) <= self._width
         tabs = []
-        for pane in self._pane_types:
+        for pane, name in zip(self._pane_types, names, strict=True):
             is_current = self._current is not None and isinstance(self._current, cast(type, pane))
-            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md')}"
-            if self._width < FULL_NAMES and not is_current:
-                name = str(pane.NUMBER)
-            tabs.append(f"[reverse] {name} [/reverse]" if is_current else f" {name} ")
+            shown = name if has_room or is_current else f" {pane.NUMBER} "
+            tabs.append(f"[reverse]{shown}[/reverse]" if is_current else shown)
         self.query_one("#tabs", Static).update("".join(tabs))
 
 
