@@ -58,7 +58,7 @@ class Limits:
 
 
 ALONE = Limits()
-BESIDE = Limits(near=0.0, waiting=8)  # in `search+panels`, where `near` is the gain that the model expects
+BESIDE = Limits(near=0.0, waiting=6)  # in `search+panels`, where `near` is the gain that the model expects
 
 
 @dataclass

@@ -11,7 +11,8 @@ The kinds of worlds are in worlds.py. The agent is the real one, and so is the k
     random         the same knobs, drawn at random
     untold         the agent, whose model is not told that a value of a knob has failed
 
-The ratio of `search` to another arm is that of their mean gains over the same worlds.
+The ratio of `search` to another arm is that of their mean gains over the same worlds. A night of a file that was written before
+failures were counted has nan there.
 
 python benchmarks/search_worlds.py [--worlds 12] [--trainings 150] [--arms search panels tpe] [--kinds plain recorded] [--keep FILE]
 """
@@ -31,6 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import figures
 import optuna
 from arm_cmaes import cmaes
 from arm_old import old
@@ -135,7 +137,9 @@ def simulated(record: Record, kind: str, arm: str, source: str, seed: int, train
     if (found := record.find(kind, arm, seed, trainings)) is not None:
         return found
     began = time.perf_counter()
-    record.add([row(run(arm, KINDS[kind], source, seed, trainings), kind, arm, trainings, began)])
+    night = run(arm, KINDS[kind], source, seed, trainings)
+    counts = {"failed": sum(past.verdict.failed for past in night.past)}
+    record.add([row(night, kind, arm, trainings, began, counts)])
     return record.rows[-1]
 
 
@@ -147,15 +151,27 @@ def line(rows: Sequence[Row], shown: Sequence[int]) -> str:
         for every in ([one.keeps for one in rows], [one.mistakes for one in rows])
     )
     each = statistics.fmean(one.seconds for one in rows)
-    return f"{rows[0].kind:<10}{rows[0].arm:<14}{gains}{kept:>8.1f}{false:>7.2f}{each:>7.1f}"
+    failed = statistics.fmean(one.counts.get("failed", math.nan) for one in rows)
+    return f"{rows[0].kind:<10}{rows[0].arm:<14}{gains}{kept:>8.1f}{false:>7.2f}{failed:>8.1f}{each:>7.1f}"
 
 
-def ratios(nights: dict[tuple[str, str], list[Row]], shown: Sequence[int]) -> list[str]:
-    """Return the ratios of the gains of `search` to those of each other arm as lines: in each kind of world, and in all.
+def difference(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """Return the mean difference of the gains of two arms in the same worlds, and its standard error over the worlds."""
+    less = [one - other for one, other in zip(ours, theirs, strict=True)]
+    return figures.mean(less), figures.mean_error(less)
+
+
+def ratios(
+    nights: dict[tuple[str, str], list[Row]],
+    shown: Sequence[int],
+    compare: Callable[[Sequence[float], Sequence[float]], tuple[float, float]] = ratio,
+) -> list[str]:
+    """Return how the gains of `search` compare with those of each other arm as lines: in each kind of world, and in all.
 
     Args:
         nights: By kind and arm, in the order of the worlds.
         shown: After how many trainings.
+        compare: Takes the gains of `search` and those of the other arm. Returns a figure and its standard error.
     """
     kinds, arms = (list(dict.fromkeys(names)) for names in zip(*nights, strict=True))
     lines = []
@@ -168,7 +184,7 @@ def ratios(nights: dict[tuple[str, str], list[Row]], shown: Sequence[int]) -> li
                 ours, theirs = (
                     [one.gain(count) for kind in some for one in nights[kind, arm]] for arm in (OURS, other)
                 )
-                found, error = ratio(ours, theirs)
+                found, error = compare(ours, theirs)
                 cells.append("-" if math.isnan(found) else f"{found:.2f} ± {error:.2f}")
             lines.append(f"{name:<10}{other:<14}" + "".join(f"{cell:>16}" for cell in cells))
     return lines
@@ -185,9 +201,9 @@ def main() -> None:
     source, record = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8"), Record(options.keep)
     shown = [count for count in SHOWN if count <= options.trainings] or [options.trainings]
     print(
-        "true gain of the best after so many trainings, in standard deviations of one score; kept, of them by mistake; s a night"
+        "true gain of the best after so many trainings, in standard deviations of one score; kept, of them by mistake, failed; s a night"
     )
-    print(f"{'world':<10}{'arm':<14}" + "".join(f"{count:>8}" for count in shown) + "    kept  false      s")
+    print(f"{'world':<10}{'arm':<14}" + "".join(f"{count:>8}" for count in shown) + "    kept  false  failed      s")
     nights: dict[tuple[str, str], list[Row]] = {}
     for kind in options.kinds:
         for arm in options.arms:
@@ -201,12 +217,17 @@ def main() -> None:
             for count in shown
         ]
         print(f"{'mean':<10}{arm:<14}" + "".join(f"{mean:>8.2f}" for mean in means))
-    if found := ratios(nights, shown):
-        print(
-            f"gain of {OURS} / gain of the other arm, with its standard error over the worlds; - if that gain is not clearly above 0"
-        )
-        print(f"{'world':<10}{'other':<14}" + "".join(f"{count:>16}" for count in shown))
-        print("\n".join(found))
+    for words, compare in (
+        (
+            "/ gain of the other arm, with its standard error over the worlds; - if that gain is not clearly above 0",
+            ratio,
+        ),
+        ("- gain of the other arm, with its standard error over the worlds", difference),
+    ):
+        if found := ratios(nights, shown, compare):
+            print(f"gain of {OURS} {words}")
+            print(f"{'world':<10}{'other':<14}" + "".join(f"{count:>16}" for count in shown))
+            print("\n".join(found))
 
 
 if __name__ == "__main__":

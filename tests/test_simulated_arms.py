@@ -76,6 +76,22 @@ def test_all_arms_are_compared(searches: ModuleType) -> None:
     assert sorted(searches.ARMS) == sorted(ARMS)
 
 
+def test_arms_are_compared_by_ratio_and_by_difference(searches: ModuleType) -> None:
+    def night(arm: str, seed: int, gain: float) -> Any:
+        records = benchmark("simulated_record")
+        return records.Row(
+            kind="plain", arm=arm, seed=seed, trainings=1, curve=(gain,), keeps=(), mistakes=(), seconds=0.0, counts={"failed": seed}
+        )  # fmt: skip
+
+    nights = {
+        ("plain", arm): [night(arm, seed, gain) for seed, gain in enumerate(gains, 1)]
+        for arm, gains in (("search", (5.0, 6.0, 7.0)), ("old", (2.0, 2.0, 2.0)))
+    }
+    assert searches.ratios(nights, [1])[0].split() == ["plain", "old", "3.00", "±", "0.29"]
+    assert searches.ratios(nights, [1], searches.difference)[0].split() == ["plain", "old", "4.00", "±", "0.58"]
+    assert searches.line(nights["plain", "old"], [1]).split() == ["plain", "old", "2.00", "0.0", "0.00", "2.0", "0.0"]
+
+
 # -- panels -----------------------------------------------------------------------------------------------------------
 
 
