@@ -112,5 +112,9 @@ def test_every_idea_applies_passes_the_gate_and_trains(
     check(trained, alone)
 
 
+def test_every_idea_names_its_source_and_its_cost() -> None:
+    assert [entry.name for entry in BOOK if not (entry.source and entry.cost)] == []
+
+
 def test_ideas_stack(stacks: dict[str, str], trained: dict[str, tuple[list[int], bool, bool]]) -> None:
     check(trained, stacks)
