@@ -22,7 +22,7 @@ def table(runs: Sequence[RunStatus | str], width: int = WIDTH) -> list[str]:
         runs: The status of each run, or a sentence for one that cannot be read. The sentence is its line.
         width: Characters of a line. Long names make it longer.
     """
-    rows = [_cells(found) for found in runs if not isinstance(found, str)]
+    rows = [cells(found) for found in runs if not isinstance(found, str)]
     widths = [max(map(len, column)) for column in zip(HEADER[:-1], *rows, strict=True)]
     room = max(PHASE, width - sum(widths) - len(GAP) * len(widths))
     lines = [_line(HEADER[:-1], widths, HEADER[-1])] if rows else []
@@ -31,12 +31,12 @@ def table(runs: Sequence[RunStatus | str], width: int = WIDTH) -> list[str]:
             lines.append(found)
         else:
             phase = one_line(found.phase, room) + begun_as(found.run, found.begun_as)
-            lines.append(_line(_cells(found), widths, phase))
+            lines.append(_line(cells(found), widths, phase))
     return lines
 
 
-def _cells(found: RunStatus) -> tuple[str, ...]:
-    """Return the columns of a run but the last."""
+def cells(found: RunStatus) -> tuple[str, ...]:
+    """Return the columns of a run but the last, in the order of `HEADER`."""
     gain = found.gain
     return (
         found.run,

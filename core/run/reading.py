@@ -28,9 +28,14 @@ def read_state(folder: Path) -> State:
         JournalError: The journal cannot be read.
     """
     state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
+    check_header(state, folder)
+    return state
+
+
+def check_header(state: State, folder: Path) -> None:
+    """Raise UsageError if the journal of a run has no header yet."""
     if state.config is None:
         raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
-    return state
 
 
 def read_status(folder: Path, root: Path | None = None) -> RunStatus:
@@ -40,13 +45,17 @@ def read_status(folder: Path, root: Path | None = None) -> RunStatus:
         folder: The folder of the run.
         root: The source tree, to find out whether it has the best train.py already.
     """
+    return status_of(read_state(folder), folder, root)
+
+
+def status_of(state: State, folder: Path, root: Path | None = None) -> RunStatus:
+    """Return the status of a run whose state is known. The arguments are those of `read_status`."""
     from core.judging import schedule  # imported late, as `attach` and `hint` start without these
     from core.machine import stats
     from core.reporting import status
     from core.reporting.results import HTML, PNG
     from core.run.applied import is_applied
 
-    state = read_state(folder)
     warnings = [words for words in (stats.disk_warning(folder),) if words]
     applied = root is not None and bool(state.kept) and is_applied(root, folder)
     alive, now = run_lock.alive(folder), live.read(folder)
