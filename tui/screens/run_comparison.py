@@ -45,7 +45,7 @@ class RunComparisonScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *SCROLL_KEYS,
         Binding("escape,q,c,enter", "dismiss", "back", priority=True),
-        Binding("x", "other_axis", "time or trainings"),
+        Binding("x", "other_axis", "time or trainings", priority=True),
         Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
         Binding("question_mark", "app.explain", "help", priority=True),
     ]

@@ -37,7 +37,7 @@ class RunsScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "back", priority=True),
-        Binding("c", "choose", "compare"),
+        Binding("c", "choose", "compare", priority=True),
         Binding("j", "move(1)", "down"),
         Binding("k", "move(-1)", "up"),
         Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),

@@ -76,6 +76,7 @@ RERUN = "↻"  # before the number of an experiment that is about to run again, 
 MARK = "◆"  # before the number of the experiment that another one is compared with
 LEAST = 56  # least width of the hypothesis, which has priority over the optional columns
 EXPLAINED = "change (− better)"  # the title of the column where there is room for it
+LEAST_EXPLAINED = 54  # least width of the hypothesis beside that title; half of a narrow line is enough
 EXPLANATIONS = ("change: − is better", "− is better")  # in the title of the table where there is not
 
 
@@ -172,7 +173,7 @@ def fitting_columns(width: int, terminal: int) -> dict[str, int]:
         if is_useful and width - sum(widths[each] for each in (*names, name)) >= LEAST:
             names.add(name)
     wider = len(EXPLAINED) + 2 - widths["change"]
-    if width - sum(widths[name] for name in names) - wider >= min(LEAST, width // 2):
+    if width - sum(widths[name] for name in names) - wider >= min(LEAST_EXPLAINED, width // 2):
         widths["change"] += wider
     return {name: columns for name, columns in widths.items() if name in names}
 

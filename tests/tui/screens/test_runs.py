@@ -109,10 +109,14 @@ async def test_two_runs_that_found_the_same_have_no_diff(two: Path) -> None:
 
 async def test_the_list_opens_from_the_summary_and_by_name(two: Path) -> None:
     app = AutoResearch(two, HERE / "recorded" / "program.md")
-    async with app.run_test(size=FULL) as pilot:
+    async with app.run_test(size=FULL, notifications=True) as pilot:
         await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
         await pilot.press("R")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "5 of 30" in screen_text(app))
+        await pilot.press("c", "x")
+        await until(pilot, lambda: "by trainings" in screen_text(app))
+        assert not list(app._notifications), "no key of these pages is refused"
+        await pilot.press("escape")
         await pilot.press("q", "escape")
         await until(pilot, lambda: app.screen is app.main)
         await pilot.press("colon", *"compares")
