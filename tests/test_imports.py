@@ -24,9 +24,10 @@ READ_SIDE = {
         "backlog", "events", "experiment", "fold", "hints", "journal", "live", "run_lock", "state",
     )),
     *(f"core.reporting.{name}" for name in (
-        "activity", "axes", "comparison", "findings", "log_lines", "phrases", "results", "scoreboard", "status", "summary",
+        "activity", "axes", "comparison", "findings", "log_lines", "phrases", "results", "run_comparison", "run_table",
+        "scoreboard", "status", "summary",
     )),
-    "core.run.applied", "core.run.comparing",
+    "core.run.applied", "core.run.comparing", "core.run.listing",
     "core.run.background", "core.run.backlog", "core.run.commands",  # how to start a loop, ideas, and commands to the loop
 }  # fmt: skip
 
@@ -99,7 +100,10 @@ def test_the_contract_needs_only_small_packages() -> None:
         ("core.run.report_file", "torch,textual,numpy,matplotlib"),
         ("core.cli", "asyncio,git,yaml"),
         ("tui.app", "torch,git,yaml,pydantic"),
-        ("tui.app", "psutil,markdown_it,rich.markdown,core.run.comparing"),  # what the first picture does without
+        (
+            "tui.app",
+            "psutil,markdown_it,rich.markdown,core.run.comparing,core.run.listing",
+        ),  # what the first picture does without
     ],
 )
 def test_importing_does_not_drag_in(module: str, absent: str) -> None:

@@ -28,8 +28,8 @@ from core.run import commands
 from nanochat.contract.shell import make
 from tui import keys
 from tui.actions.base import PAGES
-from tui.actions.comparing import ComparingActions
 from tui.actions.decisions import DecisionActions
+from tui.actions.runs import RunsActions
 from tui.attention import Attention
 from tui.bridge import Bridge, News
 from tui.pane_updates import PaneUpdates
@@ -54,7 +54,7 @@ ATTENTION_S = 0.3  # between two looks at whether the user types or reads
 REST_S = 0.05  # the other panes are updated when the cursor has not moved for so long
 
 
-class AutoResearch(ComparingActions, DecisionActions):
+class AutoResearch(RunsActions, DecisionActions):
     """A view of one run. Everything it shows comes from the bridge.
 
     Args:
@@ -111,11 +111,11 @@ class AutoResearch(ComparingActions, DecisionActions):
         """Compose the main screen. The panes are hidden until the journal is read, to avoid drawing empty ones."""
         yield StatusLine(f" {self.bridge.folder.name}  waiting for its journal")
         yield Static(id="tabs")
+        yield Static(Content("\n").join(first_lines(self.bridge.folder.name)), id="tiny")
         with Container(id="panes"):
             for pane in [entry.factory() for entry in registry.ENTRIES]:
                 pane.display = False
                 yield pane
-        yield Static(Content("\n").join(first_lines(self.bridge.folder.name)), id="tiny")
         yield Prompt()
         yield KeysLine()
 

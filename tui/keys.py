@@ -53,6 +53,7 @@ class Key:
 NO_EDITOR = "An editor needs a terminal. `make attach` opens the app in one."
 NOTHING_WAITS, ANOTHER_WAITS = "Nothing waits for your answer.", "This one does not wait for your answer."
 NONE_YET = "There is no experiment yet."
+ONE_RUN = "A browser shows only the run that it was opened for. `make attach` opens the app in a terminal."
 AT_THE_PANES = "This key works at the panes. Escape goes back to them."
 
 
@@ -115,6 +116,7 @@ KEYS: tuple[Key, ...] = (
         "follows the newest again.",
         "looking around",
         lambda now: not now.detail),
+    Key("R", "runs", "runs", "List all runs. c on one of them compares it with this one.", "looking around"),
     Key("question_mark", "explain", "help", "Show all keys, panes and words.", "looking around"),
     Key("ctrl+p,colon", "command_palette", "all", "Everything by name, and the themes.", "looking around"),
     Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop keeps running; `make attach` opens the app again.", "looking around"),
@@ -123,10 +125,16 @@ PANES = "12345678"
 FOOTER = (  # actions by importance, because most terminals cannot show all
     "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "details", "adopt", "program", "backlog", "search", "filter",
     "sort", "logarithmic", "pin", "fold", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom",
-    "unattended", "own", "stop",
+    "unattended", "own", "runs", "stop",
 )  # fmt: skip
 MOST_IN_FOOTER = 12  # keys; `?` shows the others
-IN_TINY = ("approve", "skip")  # actions that also work in a terminal that is too small for the panes
+IN_TINY = (
+    "approve",
+    "skip",
+    "pause",
+    "detach",
+    "details",
+)  # actions that also work in a terminal too small for the panes, by importance
 IN_DETAIL = (
     "approve",
     "skip",
@@ -204,6 +212,8 @@ def _forbidden(action: str, context: KeyContext) -> str:
     """Return why this app never allows an action, or ''."""
     if context.read_only and action in CHANGING:
         return phrases.READ_ONLY
+    if context.browser and action == "runs":
+        return ONE_RUN
     return NO_EDITOR if context.browser and action in IN_EDITOR else ""
 
 
@@ -241,6 +251,7 @@ def valid_keys(context: KeyContext) -> list[Key]:
     """Return the keys for the footer, most important first: those that are valid now and matter in the focused pane."""
     if context.typing:
         return []
-    actions = [action for action in FOOTER if is_valid(action, context) and not (context.detail and action == "detach")]
+    footer = IN_TINY if context.tiny else FOOTER
+    actions = [action for action in footer if is_valid(action, context) and not (context.detail and action == "detach")]
     found = [key for action in actions for key in KEYS if key.action == action]
     return [key for key in found if context.detail or not context.pane or not key.panes or context.pane in key.panes]

@@ -115,13 +115,13 @@ class PaneUpdates:
         """Show the status, the waiting proposal and the last experiment in a terminal that is too small for the panes."""
         bridge, main, state = self._bridge, self._main, self._bridge.state
         judged = next((e for e in reversed(state.experiments.values()) if e.verdict is not None), None)
-        last = table_row(state, judged) if judged is not None else None
+        last = table_row(state, judged) if judged is not None and main.is_unreadable else None
         waiting, proposal, number = bridge.waiting, None, None
         if waiting is not None and not main.is_unreadable:
             number = waiting.number
             lines = diffs.parse(run_files.read_diff(bridge.folder, number))
-            proposal = ProposalText(state.experiments[number].hypothesis, lines, not bridge.read_only)
-        size = self._app.size.width - TINY_MARGIN, self._app.size.height
+            proposal = ProposalText(state.experiments[number].hypothesis, lines)
+        size = self._app.size.width - TINY_MARGIN, self._app.size.height - 1  # a line is for the keys
         main.show_tiny(tiny_lines(status, waiting, proposal, last, size), number)
 
     def show_loss(self) -> None:

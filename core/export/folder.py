@@ -16,9 +16,9 @@ from nanochat.contract.value import Data
 
 EXPORT = "export"  # in the folder of a run: one folder for each exported version
 WEIGHTS, TRAIN, TOKENIZER, FACTS = "model.safetensors", "train.py", "tokenizer.json", "model.json"
-LOADER, README = "sample.py", "README.md"
-FILES = (WEIGHTS, TRAIN, TOKENIZER, LOADER, README, FACTS)  # the last one makes it complete
-SCRIPT = Path(__file__).with_name("sample.py.txt")
+LOADER, MODEL, README = "sample.py", "model.py", "README.md"
+FILES = (WEIGHTS, TRAIN, TOKENIZER, MODEL, LOADER, README, FACTS)  # the last one makes it complete
+SCRIPTS = {name: Path(__file__).with_name(f"{name}.txt") for name in (MODEL, LOADER)}
 
 
 class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -112,7 +112,8 @@ def read(folder: Path, commit: str) -> Facts | None:
 def fill(folder: Path, facts: Facts, data: Path) -> None:
     """Write the files beside the weights and train.py. `data`: the folder of the prepared data. Raises OSError."""
     shutil.copyfile(data / TOKENIZER, folder / TOKENIZER)
-    shutil.copyfile(SCRIPT, folder / LOADER)
+    for name, script in SCRIPTS.items():
+        shutil.copyfile(script, folder / name)
     (folder / README).write_text(_readme(facts), encoding="utf-8")
     (folder / FACTS).write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
 
@@ -159,13 +160,25 @@ pip install torch tiktoken
 python sample.py "Once upon a time" --tokens 200
 ```
 
-`sample.py` imports `train.py`, which an AI agent may have changed. Read it before you run it outside of AutoResearch's sandbox.
+Your own code can use the model as `{LOADER}` does, in about 20 lines:
+
+```python
+import torch
+from model import load
+
+found = load()
+tokens = torch.tensor([[found.end, *found.tokenizer.encode_ordinary("Once upon a time")]], device=found.device)
+logits = found.model(tokens)  # (1, T, {facts.vocab_size}), for at most {facts.seq_len} tokens
+```
+
+`{MODEL}` imports `train.py`, which an AI agent may have changed. Read it before you run it outside of AutoResearch's sandbox.
 
 | file | what it is |
 | --- | --- |
 | `{WEIGHTS}` | the parameters and buffers, in the safetensors format; loading them runs no code |
 | `{TRAIN}` | the code of the model, and of its training |
 | `{TOKENIZER}` | the tokenizer: a pattern, and the bytes of each token in base64 |
-| `{LOADER}` | loads the model and prints text |
+| `{MODEL}` | loads the model: train.py builds it, then it gets the weights |
+| `{LOADER}` | prints text |
 | `{FACTS}` | the figures above as data |
 """

@@ -1,21 +1,26 @@
-"""Two runs side by side, for `compare --runs`. Pure."""
+"""Two runs side by side, for `compare --runs` and the app. Pure."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from core.change import edits
+from core.judging import gain
 from core.judging.final_check import CLEAR
 from core.record.state import State
 from core.reporting import phrases
+from core.reporting.highlights import Highlight
 from core.reporting.outcome import FinalCheck, Gain
 from core.reporting.status import RunStatus
+from core.reporting.summary import CHANGE, Line, Span, Tone
 from core.target import TARGET
 from nanochat.contract.value import Data
 
 LABEL, GAP = 18, 2  # columns of the labels, and between the two runs
 UNKNOWN = "-"
+LEAST_NAME = 20  # least columns for the name of a kept change
 
 
 class RunFacts(Data, frozen=True, kw_only=True):
@@ -28,6 +33,7 @@ class RunFacts(Data, frozen=True, kw_only=True):
         gain: The best against the start so far.
         final_check: The same measured afresh.
         tried, kept: Counts of experiments.
+        trainings: Trainings that have ended, with those that confirm and check.
         hours: Hours that its loops have worked.
         agent: Who proposes.
         device, machine: What it trains on; the phrases are those of its latest start, and earlier versions noted none.
@@ -46,6 +52,7 @@ class RunFacts(Data, frozen=True, kw_only=True):
     final_check: FinalCheck | None
     tried: int
     kept: int
+    trainings: int
     hours: float
     agent: str
     device: str
@@ -80,6 +87,57 @@ class RunComparison(Data, frozen=True, kw_only=True):
     words: str
 
 
+class Moment(Data, frozen=True, kw_only=True):
+    """A time at which another experiment became the best.
+
+    Attributes:
+        best: Its number; 0 for the start.
+        trainings: Trainings that had ended.
+        hours: Hours that the loops had worked.
+    """
+
+    best: int
+    trainings: int
+    hours: float
+
+
+class Step(Data, frozen=True, kw_only=True):
+    """A step of the best: `change` is the difference to the start in bpb, negative is better."""
+
+    trainings: int
+    hours: float
+    change: float
+
+
+class RunMaterial(Data, frozen=True, kw_only=True):
+    """What the app shows of a run beside its facts: its kept changes, how its best has moved, and its best train.py if it is known."""
+
+    kept: tuple[Highlight, ...]
+    progress: tuple[Step, ...]
+    source: str | None
+
+
+class RunPair(Data, frozen=True, kw_only=True):
+    """What the app shows of two runs.
+
+    Attributes:
+        comparison: Their facts and their difference.
+        kept: The kept changes of each.
+        progress: How the best of each has moved.
+        diff: The change of train.py from the best of the first to that of the second as a unified diff.
+        added, removed: Numbers of lines in `diff`.
+        missing: Why there is no diff, as a sentence; "" if there is one.
+    """
+
+    comparison: RunComparison
+    kept: tuple[tuple[Highlight, ...], tuple[Highlight, ...]]
+    progress: tuple[tuple[Step, ...], tuple[Step, ...]]
+    diff: str
+    added: int
+    removed: int
+    missing: str
+
+
 def facts(state: State, status: RunStatus) -> RunFacts:
     """Return what is compared of a run. `state` has its header."""
     config, start = state.config, state.start_commit
@@ -93,6 +151,7 @@ def facts(state: State, status: RunStatus) -> RunFacts:
         final_check=status.final_check,
         tried=status.tried,
         kept=status.kept,
+        trainings=state.ended,
         hours=status.worked_s / 3600,
         agent=status.agent,
         device=config.device,
@@ -126,19 +185,93 @@ def run_comparison(first: RunFacts, second: RunFacts) -> RunComparison:
 
 def text(comparison: RunComparison, width: int) -> Iterator[str]:
     """Yield what `compare --runs` prints, as lines of at most `width` columns."""
+    for line in (*fact_lines(comparison, width), (), *verdict_lines(comparison, width)):
+        yield "".join(span.text for span in line).rstrip()
+
+
+def fact_lines(comparison: RunComparison, width: int) -> Iterator[Line]:
+    """Yield the facts of both runs in two columns, wrapped to `width` columns."""
     room = max(20, (width - LABEL - GAP) // 2)
+    tones = [_tones(run) for run in comparison.runs]
     for label, *cells in _rows(comparison):
         columns = [textwrap.wrap(cell, room) or [UNKNOWN] for cell in cells]
         for index in range(max(map(len, columns))):
             left, right = (column[index] if index < len(column) else "" for column in columns)
-            yield f"{label if not index else '':<{LABEL}}{left:<{room}}{'':<{GAP}}{right}".rstrip()
-    yield ""
-    sentences = ["Not comparable:", *comparison.obstacles] if comparison.obstacles else [comparison.words]
-    for index, words in enumerate(sentences):
+            yield (
+                Span(f"{label if not index else '':<{LABEL}}", "dim"),
+                Span(f"{left:<{room}}{'':<{GAP}}", tones[0].get(label, "")),
+                Span(right, tones[1].get(label, "")),
+            )
+
+
+def verdict_lines(comparison: RunComparison, width: int) -> Iterator[Line]:
+    """Yield which run comparison more, or why that is not known, wrapped to `width` columns."""
+    said = ["Not comparable:", *comparison.obstacles] if comparison.obstacles else [comparison.words]
+    is_clear = comparison.difference is not None and abs(comparison.difference) > CLEAR * (comparison.error or 0.0)
+    for index, words in enumerate(said):
         indent = "  " if index else ""
-        yield from textwrap.wrap(
+        for line in textwrap.wrap(
             words, max(40, width), initial_indent=indent, subsequent_indent=2 * indent, break_on_hyphens=False
+        ):
+            yield (Span(line, "warn" if comparison.obstacles and not index else "strong" if is_clear else ""),)
+
+
+def kept_lines(kept: Sequence[Highlight], width: int) -> Iterator[Line]:
+    """Yield the kept changes of a run, each in a line of at most `width` columns."""
+    for one in kept:
+        yield (
+            Span(f"{one.change_words:<{CHANGE}}", "good"),
+            Span(f"#{one.number:<4} "),
+            Span(one.named(max(LEAST_NAME, width - CHANGE - 6))),
         )
+
+
+def difference_title(pair: RunPair) -> str:
+    """Return the line above the diff from one best to the other."""
+    if pair.missing:
+        return pair.missing
+    name = TARGET.path.rpartition("/")[2]
+    if not pair.diff:
+        return f"The best of both have the same {name}."
+    first, second = (run.run for run in pair.comparison.runs)
+    return f"{name} from the best of {first} to the best of {second}, +{pair.added} -{pair.removed}"
+
+
+def run_pair(comparison: RunComparison, runs: tuple[RunMaterial, RunMaterial]) -> RunPair:
+    """Return all that the app shows of two runs."""
+    old, new = (run.source for run in runs)
+    known = old is not None and new is not None
+    added, removed = edits.added_removed(old or "", new or "") if known else (0, 0)
+    unknown = [f"of {found.run}" for found, run in zip(comparison.runs, runs, strict=True) if run.source is None]
+    return RunPair(
+        comparison=comparison,
+        kept=(runs[0].kept, runs[1].kept),
+        progress=(runs[0].progress, runs[1].progress),
+        diff=edits.unified(old or "", new or "") if known else "",
+        added=added,
+        removed=removed,
+        missing=f"The best train.py {' and '.join(unknown)} cannot be read in the folder of the run, so there is no diff."
+        if unknown
+        else "",
+    )
+
+
+def progress(state: State, moments: Sequence[Moment]) -> tuple[Step, ...]:
+    """Return how the best of a run has moved, on the present scale of the run; () before the start has a score.
+
+    Args:
+        state: The state of the run.
+        moments: Each time at which another experiment became the best.
+    """
+    start, scale = gain.start_score(state), gain.Scale(state)
+    if start is None:
+        return ()
+    steps = [Step(trainings=0, hours=0.0, change=0.0)]
+    for moment in moments:
+        score = scale.of(state.experiments[moment.best]) if moment.best else start
+        if score is not None:
+            steps.append(Step(trainings=moment.trainings, hours=moment.hours, change=score - start))
+    return (*steps, Step(trainings=state.ended, hours=state.worked_s / 3600, change=steps[-1].change))
 
 
 def _rows(comparison: RunComparison) -> Iterator[tuple[str, str, str]]:
@@ -146,6 +279,13 @@ def _rows(comparison: RunComparison) -> Iterator[tuple[str, str, str]]:
     first, second = map(_cells, comparison.runs)
     for label in first:
         yield label, first[label], second[label]
+
+
+def _tones(facts: RunFacts) -> dict[str, Tone]:
+    """Return label -> tone, for the facts that are not plain."""
+    check = facts.final_check
+    tones: dict[str, Tone] = {"": "strong", "change so far": "good" if facts.kept else ""}
+    return tones if check is None else tones | {"measured afresh": "good" if check.holds else "warn"}
 
 
 def _cells(facts: RunFacts) -> dict[str, str]:
@@ -160,9 +300,10 @@ def _cells(facts: RunFacts) -> dict[str, str]:
         "measured afresh": _afresh(check) if check is not None else UNKNOWN,
         "experiments": str(facts.tried),
         "kept": str(facts.kept),
+        "trainings": str(facts.trainings),
         "hours": f"{facts.hours:.1f}",
         "machine": phrases.one_line(", ".join((facts.device, *facts.machine)), 240),
-        "training": training,
+        "profile": training,
         "dataset": phrases.one_line(facts.dataset, 240),
         "agent": phrases.one_line(facts.agent, 120),
         "phase": phrases.one_line(facts.phase, 120),

@@ -22,7 +22,7 @@ def table(runs: Sequence[RunStatus | str], width: int = WIDTH) -> list[str]:
         runs: The status of each run, or a sentence for one that cannot be read. The sentence is its line.
         width: Characters of a line. Long names make it longer.
     """
-    rows = [_cells(status) for status in runs if not isinstance(status, str)]
+    rows = [cells(status) for status in runs if not isinstance(status, str)]
     widths = [max(map(len, column)) for column in zip(HEADER[:-1], *rows, strict=True)]
     room = max(PHASE, width - sum(widths) - len(GAP) * len(widths))
     lines = [_line(HEADER[:-1], widths, HEADER[-1])] if rows else []
@@ -31,12 +31,12 @@ def table(runs: Sequence[RunStatus | str], width: int = WIDTH) -> list[str]:
             lines.append(status)
         else:
             phase = one_line(status.phase, room) + begun_as(status.run, status.begun_as)
-            lines.append(_line(_cells(status), widths, phase))
+            lines.append(_line(cells(status), widths, phase))
     return lines
 
 
-def _cells(status: RunStatus) -> tuple[str, ...]:
-    """Return the columns of a run but the last."""
+def cells(status: RunStatus) -> tuple[str, ...]:
+    """Return the columns of a run but the last, in the order of `HEADER`."""
     gain = status.gain
     return (
         status.run,

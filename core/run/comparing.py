@@ -7,13 +7,15 @@ from pathlib import Path
 from core.change import edits
 from core.judging import schedule
 from core.machine.project import UsageError
+from core.record import journal
 from core.record.experiment import Experiment, experiment_id
+from core.record.fold import apply
 from core.record.state import State
 from core.reporting import run_comparison
 from core.reporting.comparison import START, Comparison, comparison
 from core.reporting.results import BEST_DIFF
-from core.reporting.run_comparison import RunComparison, RunFacts
-from core.run.reading import read_state, read_status
+from core.reporting.run_comparison import Moment, RunComparison, RunFacts, RunMaterial, RunPair
+from core.run.reading import check_header, read_state, read_status, status_of
 
 MOST_TRIES = 20  # experiments from whose files the start is restored
 
@@ -55,7 +57,13 @@ def source(state: State, folder: Path, number: int) -> str | None:
 
 def compare_runs(first: Path, second: Path) -> RunComparison:
     """Compare two runs. Raises UsageError or JournalError if one cannot be read."""
-    return run_comparison.run_comparison(_facts(first), _facts(second))
+    return read_runs(first, second).comparison
+
+
+def read_runs(first: Path, second: Path) -> RunPair:
+    """Compare two runs, and read their kept changes, their progress and their best train.py. Raises as `compare_runs`."""
+    (facts, material), (other_facts, other_material) = map(_read_run, (first, second))
+    return run_comparison.run_pair(run_comparison.run_comparison(facts, other_facts), (material, other_material))
 
 
 def compare_experiments(folder: Path, first: str, second: str) -> Comparison:
@@ -95,8 +103,22 @@ def _number(state: State, name: str) -> int:
     return int(word)
 
 
-def _facts(folder: Path) -> RunFacts:
-    return run_comparison.facts(read_state(folder), read_status(folder))
+def _read_run(folder: Path) -> tuple[RunFacts, RunMaterial]:
+    state, moments = State(name=folder.name), list[Moment]()
+    for event in journal.read(folder / journal.NAME):
+        before = state.kept[-1:]
+        apply(state, event)
+        if state.kept[-1:] != before:
+            best = state.kept[-1] if state.kept else START
+            moments.append(Moment(best=best, trainings=state.ended, hours=state.worked_s / 3600))
+    check_header(state, folder)
+    status = status_of(state, folder)
+    material = RunMaterial(
+        kept=status.kept_changes,
+        progress=run_comparison.progress(state, moments),
+        source=source(state, folder, state.kept[-1] if state.kept else START),
+    )
+    return run_comparison.facts(state, status), material
 
 
 def _experiment_source(folder: Path, experiment: Experiment) -> str | None:

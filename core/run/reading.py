@@ -28,9 +28,14 @@ def read_state(folder: Path) -> State:
         JournalError: The journal cannot be read.
     """
     state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
+    check_header(state, folder)
+    return state
+
+
+def check_header(state: State, folder: Path) -> None:
+    """Raise UsageError if the journal of a run has no header yet."""
     if state.config is None:
         raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
-    return state
 
 
 def read_status(folder: Path, root: Path | None = None) -> RunStatus:
@@ -40,13 +45,17 @@ def read_status(folder: Path, root: Path | None = None) -> RunStatus:
         folder: The folder of the run.
         root: The source tree, to find out whether it has the best train.py already.
     """
+    return status_of(read_state(folder), folder, root)
+
+
+def status_of(state: State, folder: Path, root: Path | None = None) -> RunStatus:
+    """Return the status of a run whose state is known. The arguments are those of `read_status`."""
     from core.judging import schedule  # imported late, as `attach` and `hint` start without these
     from core.machine import stats
     from core.reporting import status
     from core.reporting.results import HTML, PNG
     from core.run.applied import is_applied
 
-    state = read_state(folder)
     warnings = [warning for warning in (stats.disk_warning(folder),) if warning]
     applied = root is not None and bool(state.kept) and is_applied(root, folder)
     alive, now = run_lock.alive(folder), live.read(folder)
@@ -61,13 +70,13 @@ def print_status(project: Project, name: str | None, *, as_json: bool, line: boo
     """
     from core.reporting import summary
 
-    run_status = read_status(project.pick(name), project.root)
+    found = read_status(project.pick(name), project.root)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
     if as_json:
-        say(json.dumps(msgspec.to_builtins(run_status)))
+        say(json.dumps(msgspec.to_builtins(found)))
     else:
         say(
-            summary.one_line_summary(run_status)
+            summary.one_line_summary(found)
             if line
-            else summary.text(summary.summary(run_status, width, brief=not run_status.loop.alive))
+            else summary.text(summary.summary(found, width, brief=not found.loop.alive))
         )

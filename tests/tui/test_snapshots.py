@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,8 @@ from textual.filter import LineFilter
 from textual.pilot import Pilot
 
 from core.machine.stats import Gpu, Machine
-from tests.tui.conftest import app_on, screen_text, until
+from core.record import journal
+from tests.tui.conftest import HERE, app_on, screen_text, until
 from tests.tui.living import Living
 from tui.panes.machine import MachinePane
 
@@ -89,8 +91,8 @@ def test_snapshots_of_other_screens(
 
 @pytest.mark.parametrize(
     ("size", "keys_pressed"),
-    [((80, 24), ("8",)), ((120, 36), ("G", "v", "g")), ((40, 10), ())],
-    ids=["summary", "curves", "tiny"],
+    [((80, 24), ("8",)), ((120, 36), ("G", "v", "g")), ((40, 10), ()), ((50, 12), ()), ((50, 12), ("enter",))],
+    ids=["summary", "curves", "tiny", "tiny-50x12", "tiny-details"],
 )
 def test_snapshots_of_sizes_of_their_own(
     recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], keys_pressed: tuple[str, ...]
@@ -104,6 +106,27 @@ def test_snapshots_of_sizes_of_their_own(
         await pilot.pause(0.5)
         app.clear_notifications()
         await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 50)])
+@pytest.mark.parametrize("keys_pressed", [("R",), ("R", "c")], ids=["runs", "two-runs"])
+def test_snapshots_of_several_runs(
+    recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], keys_pressed: tuple[str, ...]
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)
+    found = recorded.parent / "found"
+    found.mkdir()
+    shutil.copyfile(HERE.parent / "recorded" / "found" / journal.NAME, found / journal.NAME)
+    app = app_on(recorded)
+
+    async def ready(pilot: Pilot[str]) -> None:
+        await until(pilot, lambda: app.bridge.loaded)
+        for key, words in zip(keys_pressed, ("5 of 30", "kept"), strict=False):
+            await pilot.press(key)
+            await until(pilot, lambda words=words: words in screen_text(app))
+        await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=size, run_before=ready)
 

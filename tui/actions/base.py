@@ -19,6 +19,8 @@ from tui.screens.comparison import ComparisonScreen
 from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
 from tui.screens.main import MainScreen, main_screen
+from tui.screens.run_comparison import RunComparisonScreen
+from tui.screens.runs import RunsScreen
 from tui.screens.summary import SummaryScreen
 from tui.selection import Selection
 from tui.system.remembered import ViewMemory
@@ -26,7 +28,7 @@ from tui.textual_internals import FrugalApp
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
-PAGES = HelpScreen | SummaryScreen | ComparisonScreen
+PAGES = HelpScreen | SummaryScreen | ComparisonScreen | RunsScreen | RunComparisonScreen
 READ_S = 1.0  # a note is not removed earlier
 TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 

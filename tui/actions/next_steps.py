@@ -35,6 +35,7 @@ class NextStepActions(RunApp):
             kept=bool(state.kept),
             computed=config is not None and config.computed,
             may_act=self._may_act,
+            browser=self.is_web,
         )
 
     def action_apply_best(self) -> None:

@@ -118,7 +118,7 @@ class ViewingActions(NextStepActions):
 
     def open_details(self, number: int) -> None:
         """Open the detail screen. When it closes, the cursor moves to the experiment that was shown last."""
-        if self.key_context.tiny:
+        if self.key_context.unreadable:
             return
         table = self.query_one(ExperimentsPane)
 

@@ -17,6 +17,8 @@ from tui.view import table
 from tui.view.experiments import Row
 from tui.widgets.lazy_table import LazyTable
 
+BORDER = 6  # columns of the border and the number beside a title
+
 
 class _OnRow(Message):
     """About one experiment."""
@@ -147,16 +149,17 @@ class ExperimentsPane(LazyTable):
         return self._choice.sort_key(self._experiments[table.number_of(line)])
 
     def _update_title(self) -> None:
-        empty = self._shown_columns and self._experiments and not self._order and not self.row_count
-        title = f"{self.NUMBER} experiments · {self._choice.summary}{' · nothing matches' if empty else ''}"
-        key = "g" if self._choice.shows_all else "escape"
-        set_border_text(self, title, f"{self._new_count} new, {key} shows them" if self._new_count else "")
+        empty = bool(self._shown_columns and self._experiments and not self._order and not self.row_count)
+        title = table.title(self._choice, self._shown_columns, self.line_width - BORDER, empty=empty)
+        note = f"{self._new_count} new, {'g' if self._choice.shows_all else 'escape'} shows them"
+        set_border_text(self, f"{self.NUMBER} {title}", note if self._new_count else "")
 
     def on_resize(self, event: events.Resize) -> None:
         if self._shown_columns and self._shown_columns != table.fitting_columns(self.line_width, self.app.size.width):
             self.rebuild()
         elif self._shown_columns:
             self.fit_width()
+        self._update_title()
 
     # -- actions of the user --------------------------------------------------------------------------------------
 
@@ -193,10 +196,9 @@ class ExperimentsPane(LazyTable):
     def on_click(self, event: events.Click) -> None:
         """Sort by the column whose title was clicked; a second click reverses the order."""
         at = event.get_content_offset(self)
-        if at is None or at.y >= self.header_height:
+        if at is None or at.y >= self.header_height * self.show_header:
             return
-        column = table.column_at(self._shown_columns, at.x + int(self.scroll_x))
-        if column is not None:
+        if (column := table.column_at(self._shown_columns, at.x + int(self.scroll_x))) is not None:
             self._choice.sort_by(column)
             self._show_choice()
 

@@ -10,6 +10,7 @@ from textual.app import App
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
+from textual.widgets import DataTable, Input
 
 from tui.textual_internals import QuietScreen, Static
 from tui.view.layout import LAYOUTS, LEAST, LEAST_ANSWER, fitting_layout
@@ -52,8 +53,12 @@ class MainScreen(QuietScreen):
         self._layout, self._width = fitting_layout(width, height), width
         self.is_narrow = width < ONE_LINE or self._layout.shows_one
         self.set_class(not self._layout.shows_all, "-tabs")
-        self.set_class(width < LEAST[0] or height < LEAST[1], "-tiny")
+        was_tiny, is_tiny = self.is_tiny, width < LEAST[0] or height < LEAST[1]
+        self.set_class(is_tiny, "-tiny")
         self.is_unreadable = width < LEAST_ANSWER[0] or height < LEAST_ANSWER[1]
+        self.query_one("#experiments", DataTable).show_header = height >= LEAST[1]
+        if was_tiny != is_tiny:
+            self._focus_pane(self.query_one("#experiments") if is_tiny else self._current)
 
     def show_tiny(self, lines: Sequence[Content], proposal: int | None) -> None:
         """Show the status in a terminal that is too small for the panes. Longer lines are cut off.
@@ -64,6 +69,7 @@ class MainScreen(QuietScreen):
         """
         self.query_one("#tiny", Static).update(Content("\n").join(lines))
         self.tiny_proposal = proposal
+        self.set_class(proposal is not None or self.is_unreadable, "-asks")
 
     def show_panes(self, current: Widget) -> None:
         """Show the panes for the first time. `current` is the pane to show if only one fits."""
@@ -88,13 +94,13 @@ class MainScreen(QuietScreen):
         self.arrange_panes()
 
     def arrange_panes(self) -> None:
-        """Show the panes of the layout, or only the current one if it is zoomed.
+        """Show the panes of the layout, or only the current one if it is zoomed. A terminal too small for panes shows the table.
 
         Sets styles of the panes themselves. With classes of the screen, Textual would update the styles of all contents. A zoomed
         pane covers all cells of the grid: with another grid, Textual would draw the contents of all panes again.
         """
-        layout, current = self._layout, (self._current.id if self._current is not None else None) or "experiments"
-        places = layout.zoomed(current) if self.is_zoomed else layout.places(current)
+        layout, current = self._layout, self._shown_name
+        places = layout.zoomed(current) if self.is_zoomed and not self.is_tiny else layout.places(current)
         grid = self.query_one("#panes").styles
         grid.layout = "vertical" if layout.shows_one else "grid"
         grid.grid_columns, grid.grid_rows = layout.columns, layout.rows
@@ -108,10 +114,21 @@ class MainScreen(QuietScreen):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Make the focused pane the current one."""
-        if self.app.screen is self and event.widget.has_class("pane"):
+        if self.app.screen is self and event.widget.has_class("pane") and not self.is_tiny:
             self._current = event.widget
             self.arrange_panes()
             self.post_message(self.PaneChanged())
+
+    @property
+    def _shown_name(self) -> str:
+        """The name of the pane that is shown if only one is."""
+        current = None if self.is_tiny or self._current is None else self._current.id
+        return current or "experiments"
+
+    def _focus_pane(self, pane: Widget | None) -> None:
+        """Focus a pane, unless the user types."""
+        if self._has_content and pane is not None and not isinstance(self.focused, Input):
+            self.call_after_refresh(pane.focus)
 
     def _update_tabs(self) -> None:
         """Update the line of tabs, which the screen has if it does not show all panes."""

@@ -58,6 +58,7 @@ class SummaryScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *SCROLL_KEYS,
+        Binding("R", "app.runs", "runs", priority=True),
         Binding("escape,8,enter", "dismiss", "back", priority=True),
         Binding("a", "app.apply_best", "apply"),
         Binding("h", "app.open_report", "report"),

@@ -26,7 +26,7 @@ CLOSE = (
 )
 
 
-def next_steps(*, alive: bool, kept: bool, computed: bool, may_act: bool) -> tuple[Step, ...]:
+def next_steps(*, alive: bool, kept: bool, computed: bool, may_act: bool, browser: bool = False) -> tuple[Step, ...]:
     """Return the keys of the summary that are valid now.
 
     Args:
@@ -34,12 +34,14 @@ def next_steps(*, alive: bool, kept: bool, computed: bool, may_act: bool) -> tup
         kept: Whether the run has kept a change.
         computed: Whether it was a rehearsal, which has no model to export.
         may_act: Whether the app may change something, and has a terminal for the commands.
+        browser: Whether the app is in a browser, which is shown one run.
     """
     ended = may_act and not alive
     steps = [Step("a", "app.apply_best", "apply")] if ended and kept else []
     steps += [Step("h", "app.open_report", "report")]
     steps += [Step("e", "app.export_best", "export")] if ended and kept and not computed else []
     steps += [Step("c", "app.continue_run", "continue")] if ended else []
+    steps += [] if browser else [Step("R", "app.runs", "runs")]
     return (*steps, *CLOSE)
 
 

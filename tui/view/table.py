@@ -75,6 +75,9 @@ UP, DOWN = "▲", "▼"  # beside the sorted column: its values become larger, o
 RERUN = "↻"  # before the number of an experiment that is about to run again, or runs again
 MARK = "◆"  # before the number of the experiment that another one is compared with
 LEAST = 56  # least width of the hypothesis, which has priority over the optional columns
+EXPLAINED = "change (− better)"  # the title of the column where there is room for it
+LEAST_EXPLAINED = 54  # least width of the hypothesis beside that title; half of a narrow line is enough
+EXPLANATIONS = ("change: − is better", "− is better")  # in the title of the table where there is not
 
 
 @dataclass
@@ -169,16 +172,41 @@ def fitting_columns(width: int, terminal: int) -> dict[str, int]:
         is_useful = terminal >= WIDE or name not in OF_WIDE_TERMINALS
         if is_useful and width - sum(widths[each] for each in (*names, name)) >= LEAST:
             names.add(name)
+    wider = len(EXPLAINED) + 2 - widths["change"]
+    if width - sum(widths[name] for name in names) - wider >= min(LEAST_EXPLAINED, width // 2):
+        widths["change"] += wider
     return {name: columns for name, columns in widths.items() if name in names}
+
+
+def is_explained(columns: Mapping[str, int]) -> bool:
+    """Return whether a title of the table says that a minus is better."""
+    return columns.get("change", 0) > len(EXPLAINED)
+
+
+def title(choice: Choice, columns: Mapping[str, int], width: int, *, empty: bool) -> str:
+    """Return what the table shows, in at most `width` columns if possible.
+
+    Args:
+        choice: The order, the filter and the search.
+        columns: The columns; empty before the first rows.
+        width: Columns for the title.
+        empty: Whether nothing matches.
+    """
+    text = f"experiments · {choice.summary}{' · nothing matches' if empty else ''}"
+    if not columns or is_explained(columns):
+        return text
+    longer = (f"{text} · {note}" for note in EXPLANATIONS)
+    return next((one for one in longer if len(one) <= width), text)
 
 
 def heading(columns: Mapping[str, int], choice: Choice) -> Text:
     """Return the titles of the columns as one line, with an arrow beside the one that the table is sorted by."""
     line, arrow, start = "", DOWN if choice.largest_first else UP, 0
     for name, width in columns.items():
-        cell = _cell(name, width, name)[0]
+        title = EXPLAINED if name == "change" and is_explained(columns) else name
+        cell = _cell(name, width, title)[0]
         if name == choice.sort:  # in the gap beside the title, so that no column needs to be wider
-            start = len(line) + cell.index(name) - 1 if name in RIGHT else len(line) + len(name)
+            start = len(line) + cell.index(title) - 1 if name in RIGHT else len(line) + len(title)
         line += cell
     line = line.ljust(start + 1)
     return (

@@ -1,4 +1,4 @@
-"""The status in a few short lines, for a terminal that is too small for the panes."""
+"""The status in a few short lines, for a terminal that is too small for the panes. The table is below them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from tui.view.status import Status
 
 BAR = 10  # columns of the progress
 HYPOTHESIS_LINES = 3
-ANSWERS = "[@click=app.approve]a[/] approve  [@click=app.skip]s[/] skip"
+TALL = 12  # rows from which a line says what the panes need
 
 
 class ProposalText(NamedTuple):
-    """The text of the proposal that waits: its hypothesis, the lines of its change, and whether this app may answer it."""
+    """The text of the proposal that waits: its hypothesis, and the lines of its change."""
 
     hypothesis: str
     change: Sequence[Line]
-    may_answer: bool
 
 
 def tiny_lines(
@@ -37,17 +36,17 @@ def tiny_lines(
         status: The status.
         waiting: The proposal that waits for an answer, or None.
         proposal: Its text; None if the terminal is too small for it.
-        last: The last experiment with a verdict, or None.
+        last: The last experiment with a verdict; None if there is none, or if the table shows it.
         size: Columns and rows for the lines.
     """
     lines = _progress(status)
     rest = _result(status)
     if waiting is None:
         rest += [_last(last)] if last is not None else []
-    rest += [
-        Content(f"{'●' if status.alive else '○'} {status.alarm or ('alive' if status.alive else status.doing)}"),
-        _keys(),
-    ]
+    if status.alarm:
+        rest.append(Content(f"{'●' if status.alive else '○'} {status.alarm}"))
+    if size[1] >= TALL:
+        rest.append(_least())
     if waiting is not None:
         stands = "waits, countdown paused" if waiting.held else f"is approved in {words.clock(waiting.left_s)}"
         lines.append(Content.styled(f"#{waiting.number} {stands}", "bold $warning"))
@@ -60,12 +59,13 @@ def tiny_lines(
 
 def first_lines(run: str) -> list[Content]:
     """Return the lines until the journal is read."""
-    return [Content.assemble((words.sanitize_line(run, 60), "bold $accent"), " waits for its journal"), _keys()]
+    return [Content.assemble((words.sanitize_line(run, 60), "bold $accent"), " waits for its journal"), _least()]
 
 
 def _progress(status: Status) -> list[Content]:
     """Return what the loop does, and a bar while something trains."""
-    lines = [Content.assemble((status.run, "bold $accent"), " ", (status.doing, "bold"))]
+    alive = ("  ● alive", "$success") if status.alive and not status.alarm else ""
+    lines = [Content.assemble((status.run, "bold $accent"), " ", (status.doing, "bold"), alive)]
     if status.progress is not None:
         full, rest = words.bar(status.progress, BAR)
         left = f"  {words.clock(status.left_s)} left" if status.left_s is not None else ""
@@ -94,19 +94,19 @@ def _last(row: Row) -> Content:
 
 
 def _question(proposal: ProposalText, width: int, height: int) -> list[Content]:
-    """Return the hypothesis, as many changed lines as fit into `height` rows, and the keys that answer."""
+    """Return the hypothesis, and as many changed lines as fit into `height` rows."""
     hypothesis = textwrap.wrap(
         words.sanitize_line(proposal.hypothesis, 1000), max(20, width), max_lines=HYPOTHESIS_LINES, placeholder=" …"
     )
     changed = [line for line in proposal.change if line.sign in "+-"]
-    room = max(0, height - len(hypothesis) - proposal.may_answer)
+    room = max(0, height - len(hypothesis))
     room = room if len(changed) <= room else max(0, room - 1)  # a row says how many lines are missing
     lines = [Content.styled(line, "bold") for line in hypothesis]
     lines += [Content.assemble((f"{line.sign} ", SIGN_STYLES[line.sign]), line.text.strip()) for line in changed[:room]]
     if len(changed) > room:
         lines.append(Content.styled(f"… and {len(changed) - room} more", "$foreground 60%"))
-    return [*lines, Content.from_markup(ANSWERS)] if proposal.may_answer else lines
+    return lines
 
 
-def _keys() -> Content:
-    return Content.styled(f"panes from {LEAST[0]}x{LEAST[1]} · q closes the app", "$foreground 60%")
+def _least() -> Content:
+    return Content.styled(f"panes from {LEAST[0]}x{LEAST[1]}", "$foreground 60%")

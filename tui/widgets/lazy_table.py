@@ -60,7 +60,7 @@ class LazyTable(DataTable[Text]):
     @property
     def line_width(self) -> int:
         """The width of a line in columns."""
-        return max(40, self.size.width - 2)
+        return max(30, self.size.width - 2)
 
     def has_line(self, number: int) -> bool:
         """Return whether a line is in the widget."""

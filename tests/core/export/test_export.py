@@ -221,6 +221,25 @@ def test_the_loader_writes_the_same_text_without_the_loop(exported: Made, tmp_pa
     assert done.stdout.decode() == f"the {found['best']['text']}\n"
 
 
+def test_the_readme_shows_how_other_code_uses_the_model(exported: Made, tmp_path: Path) -> None:
+    exports.make_empty(tmp_path / "out")
+    exports.copy(exported.folder / "export" / "00002", tmp_path / "out")
+    readme = (tmp_path / "out" / exports.README).read_text()
+    example = readme.split("```python\n")[1].split("```")[0]
+    (tmp_path / "out" / "mine.py").write_text(f"{example}print(tuple(logits.shape), tokens.shape[1])\n")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "out/mine.py"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("(1, ") and ", 320) " in done.stdout
+
+
+def test_the_loader_is_short_enough_to_be_copied() -> None:
+    lines = [line for line in exports.SCRIPTS[LOADER].read_text().splitlines() if line.strip()]
+    assert len(lines) <= 24
+
+
 def test_the_command_says_what_there_is_and_makes_a_copy(
     exported: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

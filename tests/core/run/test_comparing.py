@@ -146,7 +146,7 @@ def test_two_runs_of_other_settings_have_no_difference(logs: Path, capsys: pytes
 def facts(run: str, **values: object) -> RunFacts:
     check = FinalCheck(start=1.4, best=1.35, error=0.004, seeds=3, change=-0.05, needed=0.008, holds=True, words="")
     plain: dict[str, object] = {
-        "run": run, "phase": "", "start": 1.4, "best": 1.3, "gain": None, "final_check": check, "tried": 9, "kept": 1,
+        "run": run, "phase": "", "start": 1.4, "best": 1.3, "gain": None, "final_check": check, "tried": 9, "kept": 1, "trainings": 20,
         "hours": 2.0, "agent": "search", "device": "cpu", "machine": ("a CPU",), "profile": "cpu", "dataset": "python",
         "budget_s": 60.0, "fingerprint": "f", "compiles": True, "rehearsal": False, "start_source": "s",
     }  # fmt: skip

@@ -261,11 +261,11 @@ async def test_keys_for_the_loop_are_answered_where_there_is_none(recorded: Path
         await until(pilot, lambda: "This key needs a running loop" in screen_text(app))
 
 
-async def test_in_a_tiny_terminal_only_answering_and_leaving_work(living: Living) -> None:
+async def test_in_a_tiny_terminal_few_keys_work(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=(59, 16)) as pilot:
         await until(pilot, lambda: app.bridge.loaded and app.key_context.tiny)
-        await pilot.press("S", "e", "p", "question_mark", "enter", "8")
+        await pilot.press("S", "e", "u", "question_mark", "R", "8")
         assert len(app.screen_stack) == 1 and not living.heard
         await pilot.press("q")
     assert "keeps running" in (app.return_value or "")

@@ -41,7 +41,7 @@ async def test_the_keys_stand_in_one_line_and_can_be_clicked(recorded: Path, siz
         await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
         await pilot.pause(0.1)
         last = screen_text(app).splitlines()[-1]
-        assert last.strip() == "a apply  h report  e export  c continue  escape panes  q close  ? help"
+        assert last.strip() == "a apply  h report  e export  c continue  R runs  escape panes  q close  ? help"
         keys = app.screen.query_one("#page-keys", Static)
         await pilot.click(keys, offset=(last.index("a apply"), 0))
         await said(app, pilot, "a again commits the best train.py to your branch.")
@@ -141,7 +141,7 @@ async def test_a_loop_at_work_is_not_disturbed(living: Living) -> None:
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press("8")
         await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
-        assert screen_text(app).splitlines()[-1].strip() == "h report  escape panes  q close  ? help"
+        assert screen_text(app).splitlines()[-1].strip() == "h report  R runs  escape panes  q close  ? help"
         await pilot.press("a", "a", "c", "c", "e", "e")
         await pilot.pause()
         assert isinstance(app.screen, SummaryScreen) and not app.afterwards
@@ -154,8 +154,9 @@ def test_what_cannot_be_done_is_not_offered() -> None:
         usual = {"alive": False, "kept": True, "computed": False, "may_act": True}
         return "".join(step.key for step in next_steps(**{**usual, **changed}) if len(step.key) == 1)
 
-    assert offered() == "ahecq?" and offered(kept=False) == "hcq?"
-    assert offered(computed=True) == "ahcq?" and offered(may_act=False) == "hq?"
+    assert offered() == "ahecRq?" and offered(kept=False) == "hcRq?"
+    assert offered(computed=True) == "ahcRq?" and offered(may_act=False) == "hRq?"
+    assert offered(may_act=False, browser=True) == "hq?"
 
 
 def test_a_command_leaves_its_output_until_enter() -> None:

@@ -14,6 +14,9 @@ from core.run import commands
 from tests.tui.conftest import HERE, app_on, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch
+from tui.panes.change import ChangePane
+from tui.panes.experiments import ExperimentsPane
+from tui.screens.detail import DetailScreen
 from tui.screens.main import main_screen
 
 SMALL = (40, 10)
@@ -25,12 +28,39 @@ async def test_a_tiny_terminal_says_how_the_run_stands(recorded: Path) -> None:
         await until(pilot, lambda: "best 2.9050" in screen_text(app))
         shown = [line.strip() for line in screen_text(app).splitlines()]
         assert shown[0] == "nov23 finished" and shown[1] == "best 2.9050 −2.1035  2/8 kept"
-        assert shown[2].startswith("#9 inconclusive +0.0143 Larger") and shown[2].endswith("…")
-        assert shown[3].startswith("○ finished") and shown[4] == "panes from 60x16 · q closes the app"
+        assert shown[2].startswith("○ finished")
+        assert shown[3].startswith("9 inconclusive") and "+0.0143 Larger" in shown[3] and shown[3].endswith("…")
+        assert shown[-1] == "q detach  enter details"
         await pilot.resize_terminal(120, 36)
         await until(pilot, lambda: "5 experiments" in screen_text(app))
-        await pilot.resize_terminal(*SMALL)
+        await pilot.resize_terminal(50, 13)
         await until(pilot, lambda: main_screen(app).is_tiny and "panes from 60x16" in screen_text(app))
+
+
+async def test_the_table_of_a_tiny_terminal_has_a_cursor_and_opens_the_details(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("2")
+        await pilot.resize_terminal(*SMALL)
+        await until(pilot, lambda: app.focused is app.query_one(ExperimentsPane))
+        await pilot.press("j", "j")
+        await until(pilot, lambda: app.followed is not None and app.followed.number == 7)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, DetailScreen) and "#7 crash" in screen_text(app))
+        assert max(map(len, screen_text(app).splitlines())) == SMALL[0]
+        await pilot.press("right_square_bracket", "escape")
+        await until(pilot, lambda: not isinstance(app.screen, DetailScreen) and app.followed.number == 8)  # type: ignore[union-attr]
+        await pilot.resize_terminal(120, 36)
+        await until(pilot, lambda: app.main.pane_number == "2" and app.query_one(ChangePane).has_focus)
+
+
+async def test_a_tiny_terminal_pauses_the_loop(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SMALL, notifications=True) as pilot:
+        await until(pilot, lambda: "p pause" in screen_text(app))
+        await pilot.press("p")
+        await until(pilot, lambda: living.told(commands.Pause))
 
 
 async def test_a_tiny_terminal_follows_a_loop_and_names_what_waits(living: Living) -> None:
@@ -38,6 +68,7 @@ async def test_a_tiny_terminal_follows_a_loop_and_names_what_waits(living: Livin
     async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: "#11 is approved in 0:41" in screen_text(app))
         assert "50%" in screen_text(app) and "● alive" in screen_text(app)
+        assert "inconclusive" not in screen_text(app), "the proposal has the place of the table"
         living.wait(11, left_s=12.0)
         await until(pilot, lambda: "#11 is approved in 0:12" in screen_text(app))
         living.wait(11, held=True)
@@ -67,8 +98,8 @@ async def test_a_long_proposal_leaves_room_for_the_keys(living: Living) -> None:
     async with app.run_test(size=(58, 14)) as pilot:
         await until(pilot, lambda: "#12 is approved in" in screen_text(app))
         shown = [line.strip() for line in screen_text(app).splitlines()]
-        assert shown[5].endswith("…") and shown[6:10] == ["+ LR = 1", "+ LR = 1", "+ LR = 1", "… and 6 more"]
-        assert shown[10] == "a approve  s skip" and shown[13].startswith("panes from 60x16")
+        assert shown[5].endswith("…") and shown[6:11] == [*["+ LR = 1"] * 4, "… and 5 more"]
+        assert shown[12] == "panes from 60x16" and shown[13] == "a approve  s skip  p pause  q detach  enter details"
 
 
 async def test_a_terminal_too_small_for_a_proposal_answers_nothing(living: Living) -> None:
@@ -96,7 +127,7 @@ async def test_a_tiny_terminal_says_what_it_needs_before_there_is_a_journal(tmp_
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         shown = [line.strip() for line in screen_text(app).splitlines()]
-        assert shown[:2] == ["nov23 waits for its journal", "panes from 60x16 · q closes the app"]
+        assert shown[:2] == ["nov23 waits for its journal", "panes from 60x16"]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in BUILTIN_THEMES if not name.startswith("ansi")))
