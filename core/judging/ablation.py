@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -68,5 +69,8 @@ def _candidates(state: State) -> Iterator[KeptChange]:
 
 def _clear(state: State, experiment: Experiment) -> bool:
     """Return whether a keep is recent and its gain large."""
-    since = sum(e.verdict is not None for number, e in state.experiments.items() if number > experiment.number)
-    return since < RECENT and (experiment.gain or 0.0) > CLEAR_Z * (experiment.error or 0.0)
+    if (experiment.gain or 0.0) <= CLEAR_Z * (experiment.error or 0.0):
+        return False
+    later = takewhile(lambda number: number > experiment.number, reversed(state.experiments))
+    judged = (number for number in later if state.experiments[number].verdict is not None)
+    return sum(1 for _ in islice(judged, RECENT)) < RECENT

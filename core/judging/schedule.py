@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from core.judging import grouping, pairing, policy
-from core.judging.noise import Noise
+from core.judging.run_noise import noise as noise
 from core.model import Role
 from core.record.events import Judged, Measured
 from core.record.experiment import Experiment
-from core.record.state import Scored, State
+from core.record.state import State
 from core.target import TARGET
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
@@ -50,42 +50,6 @@ class Rebase:
     """The incumbent has changed: the experiment's change must be applied to the new one and measured again."""
 
     number: int
-
-
-def noise(state: State) -> Noise:
-    """Estimate the noise of one measurement from the profile's prior and the repeated measurements of the run."""
-    assert state.config is not None
-    families: dict[tuple[str, str], dict[int, dict[int, float]]] = {}  # of a parent and a group of nodes
-    parents: dict[str, Mapping[str, Scored]] = {}  # many experiments have the same parent
-    for experiment in state.experiments.values():
-        commit, parent = experiment.commit, experiment.parent
-        if not (scores := state.scores.get(commit)):
-            continue
-        if (theirs := parents.get(parent)) is None:
-            theirs = parents[parent] = pairing.by_group(state, parent)
-        for group, ours in pairing.by_group(state, commit).items():
-            there = theirs[group].conditions if group in theirs else {}
-            lone = [s for s in ours.scores if not pairing.comparable(state, ours.conditions.get(s), there.get(s))]
-            paired = {seed: value for seed, value in ours.scores.items() if seed not in lone} if lone else ours.scores
-            if paired:
-                families.setdefault((parent, group), {})[id(scores)] = paired  # experiments on one commit count once
-    # One version only: others on the same seeds, with mostly the same code, would repeat the same scatter.
-    versions = (scored.scores for commit in state.commits for scored in pairing.by_group(state, commit).values())
-    repeats = max(versions, key=len, default={})
-    return Noise.estimate(
-        state.config.noise_prior,
-        tuple(repeats.values()),
-        [
-            (_scores_on_group(state, parent, group), tuple(by_commit.values()))
-            for (parent, group), by_commit in families.items()
-        ],
-    )
-
-
-def _scores_on_group(state: State, commit: str, group: str) -> Mapping[int, float]:
-    """Return the scores of a commit on a group of nodes."""
-    scored = pairing.by_group(state, commit).get(group)
-    return scored.scores if scored is not None else {}
 
 
 def best_confirmed(state: State) -> float | None:
@@ -228,7 +192,7 @@ def to_recheck(state: State) -> Iterator[Experiment]:
             yield experiment
 
 
-def tried_changes(state: State, parents: Collection[str]) -> dict[str, int]:
+def tried_changes(state: State, parents: Collection[str], among: Iterable[int] | None = None) -> dict[str, int]:
     """Return the changes of these parents that must not be proposed again, as fingerprint -> latest experiment.
 
     A change counts as tried while it waits or runs, when it has a verdict on its idea or its code, and when the human skipped
@@ -239,11 +203,13 @@ def tried_changes(state: State, parents: Collection[str]) -> dict[str, int]:
     Args:
         state: The state of the run.
         parents: Commits with the same train.py.
+        among: The experiments with such a parent, maybe besides others, in the order of their numbers. None to look for them.
     """
     sha = state.charter.sha if state.charter else ""
     changes: dict[str, int] = {}
     cut_short: Counter[str] = Counter()
-    for experiment in state.experiments.values():
+    for number in state.experiments if among is None else among:
+        experiment = state.experiments[number]
         if experiment.parent not in parents:
             continue
         cut_short[experiment.fingerprint] += experiment.launched

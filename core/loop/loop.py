@@ -115,6 +115,7 @@ class Loop:
             raise ending.failure
         self.active.record(ev.Stopped(reason=ending.reason, finished=ending.finished))
         self.active.publish()
+        self.active.publish_due(now=True)
         return ending.reason
 
     def stop(self, reason: str, *, now: bool = False) -> None:
@@ -125,9 +126,10 @@ class Loop:
     # -- steps ----------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Advance the countdown, write live.json, and pause or resume when the disk is full or has room again."""
+        """Advance the countdown, write what is due, and pause or resume when the disk is full or has room again."""
         self._approval.tick()
         self._show_present()
+        self.active.publish_due()
         state, warning = self.active.state, disk_full(self.active.folder)
         if warning and not state.paused:
             self.active.record(ev.Paused(reason=warning))
@@ -155,7 +157,7 @@ class Loop:
         for experiment in list(state.open.values()):
             if experiment.number in running or not experiment.approved or state.baseline is None:
                 continue
-            step = schedule.assess(state, experiment, schedule.noise(state).sigma)
+            step = schedule.assess(state, experiment, self.active.sigma)
             if isinstance(step, ev.Judged):
                 self.active.experiments.judge(step)
             elif isinstance(step, Rebase):
@@ -186,7 +188,7 @@ class Loop:
         """Return the measurements that are wanted, the most urgent first."""
         state = self.active.state
         only_started = bool(self._ending.reason) or state.paused
-        work = list(schedule.next_work(state, schedule.noise(state).sigma, only_started=only_started))
+        work = list(schedule.next_work(state, self.active.sigma, only_started=only_started))
         if work or not self._ending.check_result or state.paused:
             return work
         return list(final_check.next_work(state, self._final_seeds))
@@ -211,6 +213,7 @@ class Loop:
         self._live.close()
         if interrupted and not isinstance(self._ending.failure, JournalError):
             self.active.experiments.interrupt_running(self._ending.reason or "the loop ended")
+        self.active.publish_due(now=True)
         self.active.backlog.close()
 
     # -- the human ------------------------------------------------------------------------------------------------

@@ -45,6 +45,9 @@ class Proposer:
     _ideas: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # (parent, commit) -> touched names
     _moved: dict[tuple[str, str], dict[str, tuple[Value, Value]]] = field(default_factory=dict)  # likewise: constants
     _changes: dict[tuple[str, str], tuple[Edit, ...]] = field(default_factory=dict)  # likewise: the change as edits
+    _known_of: ActiveRun | None = None
+    # Of that run: experiment -> its revision, how agents see it, and whether it was trained.
+    _known: dict[int, tuple[int, PastExperiment, bool]] = field(default_factory=dict)
 
     async def propose(self, active: ActiveRun) -> None:
         """Ask the agent for a proposal and record it.
@@ -152,17 +155,31 @@ class Proposer:
 
     def _record(self, active: ActiveRun) -> tuple[PastExperiment, ...]:
         """Return every judged experiment as agents see it. The latest training also has its facts."""
-        judged = [e for e in active.state.experiments.values() if e.verdict is not None]
-        trained = [(e, job) for e in judged if (job := _job(active.state, e)) is not None and job.result.steps]
-        latest = max(trained, key=lambda pair: pair[0].ended_t, default=None)
-        facts = {latest[0].number: _facts(active, *latest)} if latest else {}
-        return tuple(
-            replace(
-                _past(active, e, self._idea(active, e), self._constants(active, e)),
-                change=self._change(active, e),
-                facts=facts.get(e.number, ""),
-            )
-            for e in judged
+        if self._known_of is not active:
+            self._known_of, self._known = active, {}
+        found: list[PastExperiment] = []
+        latest, at = -1.0, -1  # when the latest training was judged, and its place in `found`
+        for e in active.state.experiments.values():
+            if e.judged is None:
+                continue
+            revision, known = active.revisions.of(e.number), self._known.get(e.number)
+            if known is None or known[0] != revision:
+                job = _job(active.state, e)
+                known = self._known[e.number] = (revision, self._past(active, e), bool(job and job.result.steps))
+            if known[2] and e.judged.t > latest:
+                latest, at = e.judged.t, len(found)
+            found.append(known[1])
+        if at >= 0:
+            e = active.state.experiments[found[at].number]
+            job = _job(active.state, e)
+            assert job is not None  # it was trained
+            found[at] = replace(found[at], facts=_facts(active, e, job))
+        return tuple(found)
+
+    def _past(self, active: ActiveRun, e: Experiment) -> PastExperiment:
+        """Return a judged experiment as agents see it, without the facts of its training."""
+        return replace(
+            _past(active, e, self._idea(active, e), self._constants(active, e)), change=self._change(active, e)
         )
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.judging import gain, schedule
+from core.judging.noise import Noise
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import findings, highlights, phrases, results, scoreboard
@@ -14,9 +15,14 @@ from core.reporting.results import Header, Row
 
 def publish(folder: Path, state: State, sigma: float) -> None:
     """Rewrite results.tsv and notebook.md. Raises OSError."""
-    config, noise = state.config, schedule.noise(state)
+    results.publish(folder, rows(state, sigma), header(state, schedule.noise(state)))
+
+
+def header(state: State, noise: Noise) -> Header:
+    """Return the head of the notebook. `noise`: that of the run."""
+    config = state.config
     assert config is not None
-    header = Header(
+    return Header(
         name=state.name,
         dataset=config.dataset,
         device=config.device,
@@ -36,33 +42,37 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         untried=highlights.untried(state) if state.tried else (),
         lessons=state.lessons.lines if state.lessons else (),
     )
-    results.publish(folder, rows(state, sigma), header)
 
 
 def rows(state: State, sigma: float) -> list[Row]:
     """Return the baseline, then every experiment with a verdict, in order of their numbers."""
-    table = []
+    base, scale = baseline(state, sigma), gain.Scale(state)
+    experiments = [row(scale, e) for e in state.experiments.values() if e.verdict is not None]
+    return [base, *experiments] if base is not None else experiments
+
+
+def baseline(state: State, sigma: float) -> Row | None:
+    """Return the row of the baseline, or None before it was measured. `sigma`: noise of one score, in bpb."""
     base = state.baseline
-    if base is not None:
-        table.append(
-            Row(
-                number=0,
-                commit=base.commit,
-                verdict=None,
-                hypothesis=results.BASELINE,
-                val_bpb=(score := gain.score(state, base.commit)),
-                raw_bpb=score,
-                memory=base.result.peak_memory,
-                sigma=sigma,
-                seconds=base.result.total_wall_s,
-                params=base.result.params,
-            )
-        )
-    scale = gain.Scale(state)
-    return table + [_row(scale, e) for e in state.experiments.values() if e.verdict is not None]
+    if base is None:
+        return None
+    score = gain.score(state, base.commit)
+    return Row(
+        number=0,
+        commit=base.commit,
+        verdict=None,
+        hypothesis=results.BASELINE,
+        val_bpb=score,
+        raw_bpb=score,
+        memory=base.result.peak_memory,
+        sigma=sigma,
+        seconds=base.result.total_wall_s,
+        params=base.result.params,
+    )
 
 
-def _row(scale: gain.Scale, experiment: Experiment) -> Row:
+def row(scale: gain.Scale, experiment: Experiment) -> Row:
+    """Return the row of an experiment with a verdict. `scale`: that of its run."""
     return Row(
         number=experiment.number,
         commit=experiment.commit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ COLUMNS = (
     "commit", "val_bpb", "memory_gb", "status", "description",  # the five columns of upstream autoresearch
     "class", "change", "noise", "agent", "seconds", "number", "params", "sigma", "raw_bpb",
 )  # fmt: skip
+TITLES = "\t".join(COLUMNS) + "\n"
 BASELINE = "baseline"
 SIGN = f"In all changes {TARGET.better_sign}."
 TSV, NOTEBOOK = "results.tsv", "notebook.md"
@@ -100,34 +101,39 @@ class Header:
 
 def tsv(rows: Iterable[Row]) -> str:
     """Return the text of results.tsv: a line of COLUMNS, then one line for each row. Text is sanitized to fit into a cell."""
-    lines = [COLUMNS]
-    for row in rows:
-        lines.append(
-            (
-                row.commit[:7],
-                row.score,
-                f"{row.memory / 2**30:.1f}",  # in GiB, as in upstream autoresearch
-                row.status,
-                _cell(row.hypothesis),
-                row.kind,
-                "" if row.change is None else f"{row.change:+.6f}",
-                row.noise,
-                _cell(row.agent),
-                f"{row.seconds:.1f}",
-                str(row.number),
-                "" if row.params is None else str(row.params),
-                "" if row.sigma is None else f"{row.sigma:.6f}",
-                "" if row.raw_bpb is None else f"{row.raw_bpb:.6f}",
-            )
-        )
-    return "".join("\t".join(line) + "\n" for line in lines)
+    return TITLES + "".join(map(tsv_line, rows))
+
+
+def tsv_line(row: Row) -> str:
+    """Return the line of a row in results.tsv."""
+    cells = (
+        row.commit[:7],
+        row.score,
+        f"{row.memory / 2**30:.1f}",  # in GiB, as in upstream autoresearch
+        row.status,
+        _cell(row.hypothesis),
+        row.kind,
+        "" if row.change is None else f"{row.change:+.6f}",
+        row.noise,
+        _cell(row.agent),
+        f"{row.seconds:.1f}",
+        str(row.number),
+        "" if row.params is None else str(row.params),
+        "" if row.sigma is None else f"{row.sigma:.6f}",
+        "" if row.raw_bpb is None else f"{row.raw_bpb:.6f}",
+    )
+    return "\t".join(cells) + "\n"
 
 
 def notebook(rows: Sequence[Row], header: Header) -> str:
     """Return the text of notebook.md: the result, what mattered most, then one finding for each experiment, newest last."""
-    judged = [row for row in rows if row.verdict is not None]
-    kept = sum(row.verdict is not None and row.verdict.kept for row in judged)
-    tried = sum(row.verdict is not None and row.verdict.tried for row in judged)
+    verdicts = [row.verdict for row in rows if row.verdict is not None]
+    return head(verdicts, header) + "".join(finding(row) for row in rows if row.verdict is not None)
+
+
+def head(verdicts: Collection[Verdict], header: Header) -> str:
+    """Return the text of notebook.md before the findings. `verdicts`: those of all experiments that have one."""
+    kept, tried = sum(one.kept for one in verdicts), sum(one.tried for one in verdicts)
     lines = [
         f"# Run {header.name}",
         "",
@@ -151,8 +157,6 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
     if header.lessons:
         lines += ["", "## Lessons", "", *(f"- {_text(line)}" for line in header.lessons)]
     lines += ["", "## All experiments", ""]
-    for row in judged:
-        lines += _finding(row)
     return "\n".join(lines) + "\n"
 
 
@@ -160,21 +164,25 @@ def _highlight(highlight: Highlight) -> str:
     return f"- {highlight.change_words} · #{highlight.number} {_text(highlight.name)}"
 
 
-def _finding(row: Row) -> list[str]:
-    assert row.verdict is not None
+def finding(row: Row) -> str:
+    """Return the finding of an experiment with a verdict, as two lines of notebook.md."""
     score = "" if row.val_bpb is None else f" {row.val_bpb:.4f}"
     change = "" if row.change is None else f" ({phrases.change(row.change)})"
     agent = f", by {_text(row.agent)}" if row.agent else ""
-    return [
+    return (
         f"- **#{row.number} {row.words}**{score}{change} · {_text(row.hypothesis)} "
-        f"[+{row.added} -{row.removed} lines{agent}]  ",
-        f"  {_text(row.finding)}",
-    ]
+        f"[+{row.added} -{row.removed} lines{agent}]  \n  {_text(row.finding)}\n"
+    )
 
 
 def publish(folder: Path, rows: Sequence[Row], header: Header) -> None:
-    """Rewrite both files, each in one step, so that readers never see an incomplete file. Raises OSError."""
-    for name, text in ((TSV, tsv(rows)), (NOTEBOOK, notebook(rows, header))):
+    """Rewrite both files. Raises OSError."""
+    replace(folder, tsv(rows), notebook(rows, header))
+
+
+def replace(folder: Path, table: str, notes: str) -> None:
+    """Replace results.tsv and notebook.md, each in one step, so that readers never see an incomplete file. Raises OSError."""
+    for name, text in ((TSV, table), (NOTEBOOK, notes)):
         draft = folder / f".{name}.new"
         draft.write_text(text, encoding="utf-8", newline="\n")
         os.replace(draft, folder / name)
@@ -182,6 +190,8 @@ def publish(folder: Path, rows: Sequence[Row], header: Header) -> None:
 
 def _cell(text: str) -> str:
     """Return text as one printable line without double quotes, which would begin a quoted field."""
+    if text.isascii() and text.isprintable():  # most text is, and this is quick
+        return " ".join(text.split()).replace('"', "'")
     kept = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
     kept = "".join(c for c in kept if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
     return " ".join(kept.split()).replace('"', "'")

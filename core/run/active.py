@@ -16,6 +16,8 @@ from core.git.namespace import attempt_ref
 from core.git.refs import wanted_refs
 from core.git.repository import Repository
 from core.judging import schedule
+from core.judging.noise import Noise
+from core.judging.run_noise import RunNoise
 from core.machine.profiles import Profile
 from core.machine.project import Project
 from core.model import RunConfig
@@ -23,9 +25,10 @@ from core.record import events as ev
 from core.record.experiment import experiment_id
 from core.record.fold import apply
 from core.record.journal import Journal, JournalError
+from core.record.revisions import Revisions
 from core.record.state import State
-from core.reporting.publish import publish
 from core.reporting.results import BEST_DIFF
+from core.reporting.tables import Tables
 from core.run.backlog import Backlog
 from core.run.experiments import Experiments
 from core.run.integrity import IntegrityCheck
@@ -53,6 +56,7 @@ class ActiveRun:
         start: The commit that the run starts from.
         experiments: Records proposals and verdicts.
         trainings: Records jobs and results.
+        revisions: Which experiments have changed.
     """
 
     project: Project
@@ -65,8 +69,12 @@ class ActiveRun:
     report: Callable[[ev.AnyEvent, State], None]
     waits: Callable[[int], None] = lambda number: None
     _fingerprints: dict[str, str] = field(default_factory=dict)
+    _unpublished: bool = False  # whether something has changed since the tables were written
 
     def __post_init__(self) -> None:
+        self.revisions = Revisions(self.state)
+        self._noise = RunNoise(self.state, self.revisions)
+        self._tables = Tables(self.folder, self.state, self.revisions)
         self.source = lru_cache(maxsize=64)(self.repo.source)
         self.program, self.start = Program(self), StartCommit(self)
         self.backlog = Backlog(self.folder)
@@ -83,13 +91,19 @@ class ActiveRun:
         return self.state.config
 
     @property
+    def noise(self) -> Noise:
+        """The noise of one score. It is estimated again only after scores have changed."""
+        return self._noise.present
+
+    @property
     def sigma(self) -> float:
-        return schedule.noise(self.state).sigma
+        return self.noise.sigma
 
     def record(self, event: ev.Event) -> None:
         """Write an event to the journal, update the state, and call `report`. Raises JournalError."""
         stamped = self.journal.append(event)
         apply(self.state, stamped)
+        self.revisions.note(stamped)
         self.report(stamped, self.state)
 
     @contextlib.contextmanager
@@ -110,9 +124,8 @@ class ActiveRun:
     def tried(self, parent: str) -> dict[str, int]:
         """Return the changes of a commit's train.py that must not be proposed again, as fingerprint -> experiment."""
         here = self.fingerprint(parent)
-        return schedule.tried_changes(
-            self.state, {e.parent for e in self.state.experiments.values() if self.fingerprint(e.parent) == here}
-        )
+        alike = {commit for commit in self.revisions.parents if self.fingerprint(commit) == here}
+        return schedule.tried_changes(self.state, alike, self.revisions.children(alike))
 
     def attempt_folder(self, number: int | None) -> Path:
         """Return the folder of an experiment. None stands for the baseline and the incumbent, whose folder is 00000."""
@@ -154,10 +167,20 @@ class ActiveRun:
             self.record(ev.Notice(text=f"{ref} could not be set ({error}) The journal has it; the next start sets it."))
 
     def publish(self) -> None:
-        """Rewrite results.tsv and notebook.md, and mark the backlog. Errors are ignored, since all files are derived from the journal."""
-        with contextlib.suppress(OSError):
-            publish(self.folder, self.state, self.sigma)
+        """Bring results.tsv and notebook.md up to date, and mark the backlog. Errors are ignored, since all derives from the journal.
+
+        In a long run the two files may follow some seconds later, see `publish_due`.
+        """
+        self._unpublished = True
+        self.publish_due()
         self.backlog.mark(self.state)
+
+    def publish_due(self, *, now: bool = False) -> None:
+        """Write what `publish` has left for later, if it is time for that, or `now` in any case. Errors are ignored."""
+        if self._unpublished and (now or self._tables.due):
+            with contextlib.suppress(OSError):
+                self._tables.write(self.noise)
+                self._unpublished = False
 
 
 def record_end(record: Journal, state: State, error: BaseException) -> None:

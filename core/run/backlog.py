@@ -71,9 +71,10 @@ class Backlog:
     def untried(self, state: State) -> tuple[str, ...]:
         """Return the ideas that no experiment has tried or tries now, from the top. Returns () if the file cannot be read."""
         try:
-            return backlog.untried(read(self.path), _taken(state))
+            text = read(self.path)
         except OSError:
             return ()
+        return backlog.untried(text, _taken(state)) if backlog.untried(text) else ()
 
     def add(self, ideas: Iterable[str]) -> None:
         """Add ideas of an agent at the end, unless there are MOST_OPEN already. Errors are ignored: the journal has them."""
@@ -87,6 +88,11 @@ class Backlog:
 
     def mark(self, state: State) -> None:
         """Write results at the ideas that were tried. Errors are ignored: the next verdict does it."""
+        try:
+            if not self._replaced and not backlog.untried(read(self.path)):
+                return  # in a long run, this is much quicker than what follows
+        except OSError:
+            return
         results = _results(state)
         if results:
             with contextlib.suppress(OSError):

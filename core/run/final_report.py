@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from core.execution.base import Executor, Placed
-from core.judging import final_check, schedule
+from core.judging import final_check
 from core.judging.final_check import FinalCheck
 from core.machine.project import UsageError
 from core.model import Role
@@ -36,7 +36,8 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
         last = result.reason
         if result.outcome is Outcome.INTERRUPTED:
             break
-    outcome = final_check.outcome(active.state, schedule.noise(active.state).sigma, role)
+    active.publish_due(now=True)
+    outcome = final_check.outcome(active.state, active.sigma, role)
     if outcome is None:
         raise UsageError(f"The start and the best could not both be scored on the test split: {last}.")
     return outcome

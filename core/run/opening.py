@@ -183,6 +183,9 @@ class _Opening:
         if self._loop:
             active.backlog.clean()
             active.backlog.mark(active.state)  # a loop that was killed may not have come to it
+            if active.state.ended:
+                active.publish()  # likewise
+        active.publish_due(now=True)
         return active
 
     def _startup_knobs(self, repo: Repository) -> tuple[dict[str, Value], str]:

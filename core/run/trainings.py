@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from core.judging import grouping, schedule
+from core.judging import grouping
 from core.judging.schedule import Work
 from core.machine import stats
 from core.model import Role
@@ -92,7 +92,7 @@ class Trainings:
         """Record which nodes of a cluster give the same scores, if a training says something new about that."""
         state = self._active.state
         if event.node and event.scored and grouping.is_common(state, event.commit, event.seed):
-            for change in grouping.regrouped(state, schedule.noise(state).sigma):
+            for change in grouping.regrouped(state, self._active.sigma):
                 self._active.record(change)
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
