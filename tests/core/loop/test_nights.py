@@ -322,6 +322,18 @@ def test_stopped_at_once_and_continued_loses_nothing(tmp_path: Path) -> None:
     assert kept.hypothesis == f"Set {GOOD}."
 
 
+def test_files_of_a_job_that_was_never_recorded_do_not_matter(night: Night) -> None:
+    night.active().journal.close()
+    left = [
+        night.folder / folder / job / "metrics.jsonl" for folder, job in (("00000", "j000001"), ("00001", "j000002"))
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.write_text("half a li")
+    assert verdicts(night.run([BAD], WORLD)) == ["discard"]
+    assert all(path.parent.exists() and not path.exists() for path in left)
+
+
 @pytest.mark.parametrize("moment", ["baseline", "candidate", "between"])
 def test_a_pause_at_any_moment_holds_until_it_is_taken_back(tmp_path: Path, moment: str) -> None:
     night = Night(tmp_path, seconds=0.03)
