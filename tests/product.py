@@ -159,6 +159,13 @@ def build(home: Path, prepared: tuple[Path, Path], cards: Cards | None = None, t
     return made
 
 
+def copied(product: Product, home: Path) -> Product:
+    """A copy of a product, with its runs, in `home`."""
+    root = home / "product"
+    shutil.copytree(product.root, root, symlinks=True)
+    return Product(root, {**product.env, "HOME": str(home)}, product.corpus, computed=product.computed)
+
+
 def until(holds: Callable[[], object], what: str = "", within: float = 250) -> None:
     """Wait for something that other processes bring about; the limit is only there for what never comes."""
     deadline = time.monotonic() + within

@@ -78,10 +78,12 @@ class Backoff:
         self._waits.pop(what, None)
         self._stalls.pop(what, None)
 
-    def job_finished(self, now: float) -> None:
-        """Note that some job finished with a result."""
+    def job_finished(self, commit: str, now: float) -> None:
+        """Note that a job of a commit finished with a result. Its earlier failures then say nothing about it."""
         self.succeeded("job")
         self._worked = now
+        self._broken.pop(commit, None)
+        self._lost.pop(commit, None)
 
     def lost(self, commit: str, now: float) -> bool:
         """Note that a machine was lost during a training. Returns whether to give up on the commit, as in `is_hopeless`."""

@@ -101,7 +101,7 @@ class Slots:
             self._active.seal.check()
             if result.outcome is Outcome.INTERRUPTED and work.number not in self._active.state.aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
-            backoff.job_finished(time.monotonic())
+            backoff.job_finished(work.commit, time.monotonic())
         except MachineLost as error:  # others go on, so nothing waits
             self._active.record(ev.Notice(text=str(error)))
             hopeless = backoff.lost(work.commit, time.monotonic())

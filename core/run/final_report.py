@@ -32,8 +32,8 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
         active.seal.check()
         result, placed = await _run(executor, job, work.nodes)
         active.seal.check()
-        active.trainings.measured(work, result, placed.node, placed.kind)
-        last = result.reason
+        event = active.trainings.measured(work, result, placed.node, placed.kind)
+        last = (event.disturbed or result.reason).removesuffix(".")
         if result.outcome is Outcome.INTERRUPTED:
             break
     active.publish_due(now=True)

@@ -174,7 +174,7 @@ class _Opening:
         if state.start_commit is None:
             active.backlog.begin()  # not later: a human may have deleted it
             self._commit_start(active, knob_values, unset)
-        _clean_up(active)
+        clean_up(active)
         active.sync_refs()
         for note in (former, "" if repo.git.synced else notices.NO_SYNC):
             if note:
@@ -279,7 +279,7 @@ def _has_start(folder: Path) -> bool:
         return False
 
 
-def _clean_up(active: ActiveRun) -> None:
+def clean_up(active: ActiveRun) -> None:
     """Kill the processes that a crash has left, record their jobs as interrupted, and remove temporary files."""
     for pids in active.state.processes.values():
         for pid, started in pids:

@@ -73,8 +73,11 @@ class Trainings:
         if pids and started.job in self._active.state.running:
             self._active.record(ev.Processes(job=started.job, pids=tuple(pids)))
 
-    def measured(self, work: Work, result: Result, node: str = "", kind: str = "") -> None:
-        """Record the result of a job, and clean up its files. `node`, `kind`: the machine of a cluster on which it ran."""
+    def measured(self, work: Work, result: Result, node: str = "", kind: str = "") -> ev.Measured:
+        """Record the result of a job, clean up its files, and return the event.
+
+        `node`, `kind`: the machine of a cluster on which it ran.
+        """
         event = event_of(self._active.state, self._active.program.charter, work, result, node, kind)
         first = work.role == Role.BASELINE and event.scored
         was_told = self._active.state.unmeasured
@@ -87,6 +90,7 @@ class Trainings:
             self._active.publish()  # the mean of an experiment in it has changed
         if work.number is not None and work.number in self._active.state.aborted:
             self._active.experiments.aborted(work.number)
+        return event
 
     def _group_nodes(self, event: ev.Measured) -> None:
         """Record which nodes of a cluster give the same scores, if a training says something new about that."""

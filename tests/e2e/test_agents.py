@@ -1,18 +1,10 @@
-"""Language models and coding agents in a whole run: real HTTP and the command line. Scores are computed, since agents are the subject."""
+"""Language models in a whole run: real HTTP and the command line. Scores are computed, since agents are the subject."""
 
 from __future__ import annotations
 
 import json
-import os
-import pty
-import re
-import select
 import signal
-import subprocess
-import sys
-import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,46 +12,19 @@ import pytest
 from core.execution.deterministic import World
 from core.record import events as ev
 from core.record import journal
-from core.verdicts import Verdict
+from tests.e2e.models import SPEED, ideas, with_ollama
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import Product, until
-
-SPEED = ("--budget", "0.5")
 
 
 @pytest.fixture(autouse=True)
 def computed(product: Product) -> None:
-    product.compute(World(noise=0.005, seconds=0.3))
-
-
-def ideas(body: dict[str, Any], count: int) -> dict[str, Any]:
-    """A model that answers in the form it is asked for, another idea each time."""
-    if "goals" in body["format"].get("properties", {}):
-        return {"goals": ["lowest val_bpb"], "directions": ["the schedule, says the model"], "avoid": []}
-    if "anyOf" in body["format"]:
-        knobs = body["format"]["anyOf"]
-        one = knobs[count % len(knobs)]["properties"]
-        moves = one["move"]["enum"]
-        return {"hypothesis": f"idea {count}", "knob": one["knob"]["const"], "move": moves[count % len(moves)]}
-    source = body["messages"][0]["content"]  # some or all of the constants, a mixture that comes round only after seven
-    values = {"LR": 0.02 + count / 1000, "DECAY": count / 1000 + 0.001, "BATCH": 9 + count}
-    chosen = [name for bit, name in enumerate(values) if (count % 7 + 1) >> bit & 1]
-    found = {name: re.search(rf"^{name} = \S+ ", source, re.M) for name in chosen}
-    return {
-        "hypothesis": f"idea {count}",
-        "edits": [
-            {"search": match[0], "replace": f"{name} = {values[name]} "} for name, match in found.items() if match
-        ],
-    }
-
-
-def with_ollama(product: Product, url: str) -> None:
-    product.env["OLLAMA_HOST"] = url
+    product.compute(World(noise=0.005, seconds=0.1))
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("tenancy", "count"), [("coresident", 20), ("unload", 14)])
-def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Product, tenancy: str, count: int) -> None:
+@pytest.mark.parametrize(("tenancy", "count"), [("coresident", 12), ("unload", 9)])
+def test_the_night_goes_on_while_the_server_dies_and_comes_back(product: Product, tenancy: str, count: int) -> None:
     model, script = f"ollama:{MODEL}", Script(ideas)
 
     def agents() -> list[str]:
@@ -190,79 +155,6 @@ def test_a_model_that_says_nothing_useful_costs_no_training(product: Product) ->
     assert (product.root / "prepare.py").exists()
 
 
-AGENT = """
-import re, sys
-from pathlib import Path
-task = sys.stdin.read()
-assert "experiment" in task and Path("TASK.md").read_text() == task and Path("program.md").exists()
-path = Path("nanochat/train.py")
-text = path.read_text()
-value = float(re.search(r"DECAY = ([0-9.]+)", text)[1])
-path.write_text(re.sub(r"DECAY = [0-9.]+", f"DECAY = {{value + 0.01 * int(re.search('experiment ([0-9]+)', task)[1]):.3f}}", text))
-{more}
-print("thinking ...")
-print("A little decay should help.")
-"""
-
-
-def coder(product: Product, more: str = "") -> str:
-    path = product.root.parent / "coder.py"
-    path.write_text(AGENT.format(more=more))
-    return f"command:{sys.executable} {path}"
-
-
-def test_a_coding_agents_change_is_the_proposal(product: Product) -> None:
-    done = product.run("--agent", coder(product), *SPEED, "--max-experiments", "2")
-    assert done.returncode == 0, done.stderr
-    first = product.state().experiments[1]
-    assert first.hypothesis == "A little decay should help." and first.agent.startswith(sys.executable[:10])
-    assert first.verdict is not None and "DECAY = 0.010" in (product.logs / "r" / "00001" / "train.py").read_text()
-    assert product.git("status", "--porcelain") == "", "the user's tree is not touched"
-
-
-def test_changes_elsewhere_are_refused_and_reported(product: Product) -> None:
-    process = product.start(
-        *product.options(), "--agent", coder(product, "Path('prepare.py').write_text('gone')"), *SPEED
-    )
-    said = lines(process, "changed prepare.py; only nanochat/train.py may be changed")
-    product("stop", "r", "--now")
-    process.wait(100)
-    assert said and not product.state().experiments and "gone" not in (product.root / "prepare.py").read_text()
-
-
-def test_a_usage_limit_is_said_and_waited_for(product: Product) -> None:
-    more = "print('You have hit your usage limit. Try again in 2 hours.'); sys.exit(1)"
-    process = product.start(*product.options(), "--agent", coder(product, more), *SPEED)
-    said = lines(process, "asked again")
-    clock = r"(\d\d:\d\d|\w{3} \d\d \w{3} \d\d:\d\d)"
-    assert re.search(rf"has reached its usage limit until {clock}: .*The agent is asked again at \d\d:\d\d", said), said
-    product("stop", "r", "--now")
-    process.wait(100)
-
-
-def lines(process: Any, words: str) -> str:
-    """The line with these words; the loop goes on."""
-    watchdog = threading.Timer(200, process.kill)
-    watchdog.start()
-    try:
-        for line in process.stdout:
-            if words in line:
-                return str(line)
-    finally:
-        watchdog.cancel()
-    raise AssertionError(f"never said: {words}")
-
-
-def test_proposals_without_training(product: Product) -> None:
-    with serving(Script(ideas)) as url:
-        with_ollama(product, url)
-        done = product("propose", "--agent", f"ollama:{MODEL}", "-n", "2")
-        told = product("propose", "--agent", f"ollama:{MODEL}", "--dry-run")
-    assert done.returncode == 0 and done.stdout.count("applies;") == 2 and '"tokens"' in done.stdout
-    assert "program.md: what the human wants" in told.stdout and "about" in told.stdout
-    assert not (product.logs / "r").exists()
-
-
 def test_the_night_ends_well_when_the_server_is_gone_at_the_end(product: Product) -> None:
     script = Script(ideas)
     with serving(script) as url:
@@ -340,15 +232,6 @@ def test_the_same_thing_forever_costs_no_training_of_it(product: Product) -> Non
     assert any("This very change" in words for words in why), why
 
 
-def test_a_coding_agent_that_repeats_itself_leads_on(product: Product) -> None:
-    more = "import re; path.write_text(re.sub('DECAY = .*', 'DECAY = 0.1', text))"  # also where chance has kept it
-    done = product.run("--agent", coder(product, more), *SPEED, "--max-experiments", "3")
-    assert done.returncode == 0, done.stderr
-    found = list(product.state().experiments.values())
-    assert len(found) == 3 and found[-1].verdict in (Verdict.INVALID, Verdict.KEEP, Verdict.DISCARD)
-    assert any(e.verdict is Verdict.INVALID and "tried before" in e.reason for e in found)
-
-
 def test_what_it_does_is_seen_as_a_phase(product: Product) -> None:
     agent = own_agent(product, "Timeouts(unload_s=20)", "on_gpu=True, ", "exclusive=True, ")
     script = Script(ideas, sticky=True, mishap="drips")
@@ -372,62 +255,3 @@ def seen(product: Product, phase: str) -> None:
         return done.returncode == 0 and phase in json.loads(done.stdout)["phase"]
 
     until(shown, phase)
-
-
-@pytest.mark.parametrize(("pulls", "answer"), [("", "y"), ("no space left on device", "y"), ("", "n")])
-def test_at_a_terminal_a_missing_model_is_offered_and_pulled(product: Product, pulls: str, answer: str) -> None:
-    script = Script(ideas, pulls=pulls)
-    with serving(script) as url:
-        with_ollama(product, url)
-        code, said = at_a_terminal(product, "Pull it now?", answer, "propose", "--agent", "ollama:wanted:1b")
-    if pulls:
-        assert code == 1 and "no space left on device" in said and "The model was not pulled" in said
-    elif answer == "y":
-        assert code == 0 and "wanted:1b" in script.models and "applies;" in said and "1. ollama:wanted:1b" in said
-    else:
-        assert code == 0 and "wanted:1b" not in script.models and "1. search" in said
-
-
-def at_a_terminal(product: Product, question: str, answer: str, *arguments: str) -> tuple[int, str]:
-    """Exit code and words of a command that somebody types at a terminal, and answers."""
-    master, slave = pty.openpty()
-    env = {**product.env, "TERM": "xterm", "COLUMNS": "200"}
-    process = subprocess.Popen(
-        product.command(*arguments), cwd=product.root, env=env, stdin=slave, stdout=slave, stderr=slave
-    )
-    os.close(slave)
-    said, answered = "", False
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        if not select.select([master], [], [], 0.1)[0]:
-            continue
-        try:  # until the other end is closed, which is when the process has ended
-            said += os.read(master, 4096).decode("utf-8", "replace")
-        except OSError:
-            break
-        if question in said and not answered:
-            answered = os.write(master, answer.encode() + b"\n") > 0
-    os.close(master)
-    return process.wait(100), said
-
-
-def test_proposals_without_training_keep_to_what_is_off_limits(product: Product) -> None:
-    (product.root / "program.md").write_text("---\noff_limits: DECAY\n---\n# Aim\n\nLow val_bpb.\n")
-    script = product.script({"hypothesis": "h", "edits": [{"search": "DECAY = 0.0 ", "replace": "DECAY = 0.5 "}]})
-    assert "does not apply: DECAY is off limits" in product("propose", "--agent", script).stdout
-    with serving(Script(ideas, models=("tiny:135m",), parameters="135M", context=4096)) as url:
-        with_ollama(product, url)
-        told = product("propose", "--agent", "ollama:tiny:135m", "--dry-run").stdout
-    assert (
-        "form of answer knob, operator draft, context of 4096 tokens" in told
-        and "- LR = 0.01" in told
-        and "- DECAY" not in told
-    )
-    assert "asks no model" in product("propose", "--agent", "search", "--dry-run").stdout
-
-
-@pytest.mark.parametrize("spec", ["nonsense", "ollama:", "claude:x", "search,nonsense"])
-def test_unknown_agents_are_said(product: Product, spec: str) -> None:
-    done = product.run("--agent", spec)
-    assert done.returncode == 1 and "There is no agent" in done.stderr and not Path(product.logs / "r").exists()
-    assert Verdict.KEEP.kept

@@ -15,6 +15,7 @@ import libtmux
 import psutil
 import pytest
 
+from core.execution.deterministic import World
 from core.record import run_lock
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -23,7 +24,8 @@ from tests.ollama_server import Script, serving
 from tests.product import BETTER, Product, edit, harmless, until
 
 # The first one starts without waiting, and the second one is the first that waits.
-IDEAS = [harmless(1), edit("Idea 2: decay a little.", ("DECAY = 0.0 ", "DECAY = 0.01 ")), *map(harmless, range(3, 30))]
+IDEAS = [harmless(1), edit("Idea 2: decay a little.", ("DECAY = 0.0 ", "DECAY = 0.01 ")), *map(harmless, range(3, 60))]
+COMPUTED = World(noise=0.002, seconds=1.0)  # where the app and the loop are the subject, not the training
 BUDGET = "1.5"  # too short to have a pace, so that no load of the machine disturbs it
 WAIT_S = 180.0
 
@@ -201,6 +203,7 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
 
 @pytest.mark.timeout(900)
 def test_decisions_with_an_editor(desk: Desk) -> None:
+    desk.product.compute(COMPUTED)
     editor = desk.product.root / "editor.py"
     editor.write_text(EDITOR)
     start(desk)
@@ -273,6 +276,7 @@ def test_where_ollama_has_no_model_one_is_offered_before_the_app_opens(desk: Des
         edits = [{"search": "DECAY = 0.0 ", "replace": f"DECAY = 0.{count + 1} "}]
         return {"hypothesis": f"idea {count}", "edits": edits}
 
+    desk.product.compute(COMPUTED)
     script = Script(answer, models=())
     with serving(script) as url:
         desk.shell(f"export OLLAMA_HOST={url}; clear")
@@ -327,6 +331,7 @@ def test_the_result_is_applied_exported_reported_and_compared_by_key(desk: Desk)
 
 
 def test_without_a_terminal_it_is_headless_by_itself(product: Product) -> None:
+    product.compute(COMPUTED)
     options = [word for word in product.options() if word != "--headless"]
     done = product(*options, "--agent", product.script(*IDEAS[:1]))
     assert done.returncode == 0 and "#1 proposed by" in done.stdout and "\x1b" not in done.stdout
@@ -334,6 +339,7 @@ def test_without_a_terminal_it_is_headless_by_itself(product: Product) -> None:
 
 
 def test_a_dumb_terminal_is_headless_by_itself(desk: Desk) -> None:
+    desk.product.compute(COMPUTED)
     options = [word for word in desk.product.options() if word != "--headless"]
     desk.shell("TERM=dumb " + " ".join(["ar", *options, "--agent", desk.product.script(*IDEAS[:1])]))
     desk.sees("Run r: 1 experiment,")

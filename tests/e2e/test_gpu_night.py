@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any, TypeVar
 
 from core.record import events as ev
 from core.record import journal
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
-from tests.e2e.conftest import end
-from tests.fake_cuda import GIB, make
+from tests.fake_cuda import GIB
 from tests.ollama_server import MODEL, Script, serving
-from tests.product import BETTER, TRAIN, Product, build, edit, harmless
+from tests.product import BETTER, Product, edit, harmless
 
 Event = TypeVar("Event")
 WORSE = edit("Steps that come to nothing, to see that they lose.", ("1e-5", "10.0"))
@@ -42,21 +40,6 @@ def test_a_night_on_one_card(gpu_product: Product) -> None:
     assert any("only 1 can run" in notice.text for notice in recorded(gpu_product, ev.Notice))
     assert state.baseline is not None and 1 << 20 < state.baseline.result.peak_memory < GIB, "as the driver tells it"
     assert gpu_product.cards.users(0) == {} and gpu_product.strays() == []
-
-
-def test_a_baseline_that_runs_out_of_memory_is_fitted_again(tmp_path: Path, prepared: tuple[Path, Path]) -> None:
-    """Half the rows a forward pass, until they fit."""
-    train = TRAIN.replace("BATCH = 8", "BATCH_SIZE = 256").replace("run.batches(BATCH,", "run.batches(BATCH_SIZE,")
-    product = build(tmp_path, prepared, make(tmp_path / "cards", memory=11 << 20), train)
-    try:
-        done = product.run("--agent", product.script(harmless(1)))
-        assert done.returncode == 0, done.stdout + done.stderr
-        state = product.state()
-        assert [event.knobs for event in recorded(product, ev.StartCommit)] == [{}, {"BATCH_SIZE": 128}]
-        assert state.baseline is not None and state.experiments[1].verdict is not None
-        assert state.experiments[1].verdict is not Verdict.CRASH
-    finally:
-        end(product)
 
 
 def better(body: dict[str, Any], count: int) -> dict[str, Any] | str:

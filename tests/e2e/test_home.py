@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from core.execution.deterministic import World
 from core.judging import final_check
-from tests.product import BETTER, Product, build, edit
+from tests.product import BETTER, Product, build, copied, edit
 
 # Scores are computed: what becomes of a win is the subject, not the training.
 WORLD = World(effects={"torch.zeros(2, vocab, vocab)": -0.3, "LR = 0.0001": 0.3}, seeds=0.01, noise=0.002)
@@ -33,9 +32,7 @@ def night(prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def won(night: Product, tmp_path: Path) -> Product:
-    root = tmp_path / "product"
-    shutil.copytree(night.root, root, symlinks=True)
-    return Product(root, {**night.env, "HOME": str(tmp_path)}, night.corpus, computed=night.computed)
+    return copied(night, tmp_path)
 
 
 def test_on_a_clean_checkout_it_is_a_commit(won: Product) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 
 from core.execution.deterministic import World
 from tests.json_shapes import BY_HAND, COMMANDS, PARTS, Idle, documented, fields, has_shape, reached
-from tests.product import Product, edit, harmless
+from tests.product import Product, build, copied, edit, harmless
 
 
 @pytest.mark.parametrize(("section", "kind"), [*COMMANDS.items(), *PARTS.items()])
@@ -23,14 +24,20 @@ def test_nothing_is_documented_that_is_not_there_and_no_part_is_left_out() -> No
     assert found - {Idle} == {*COMMANDS.values(), *PARTS.values()}, "Idle is the empty object"
 
 
-@pytest.fixture
-def finished(product: Product) -> Product:
-    """A run with one kept change, whose scores were computed, and its report."""
-    product.compute(World(effects={"LR = 0.03": -0.1}, noise=0.002))
-    agent = product.script(edit("A larger step.", ("LR = 0.01", "LR = 0.03")), harmless(1))
-    done = product.run("--agent", agent, "--report", "--no-config")
+@pytest.fixture(scope="module")
+def night(prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """A run with one kept change, whose scores were computed, and its report; never altered, only copied."""
+    made = build(tmp_path_factory.mktemp("night"), prepared)
+    made.compute(World(effects={"LR = 0.03": -0.1}, noise=0.002))
+    agent = made.script(edit("A larger step.", ("LR = 0.01", "LR = 0.03")), harmless(1))
+    done = made.run("--agent", agent, "--report", "--no-config")
     assert done.returncode == 0, done.stdout + done.stderr
-    return product
+    return made
+
+
+@pytest.fixture
+def finished(night: Product, tmp_path: Path) -> Product:
+    return copied(night, tmp_path)
 
 
 def test_each_command_prints_one_object_and_nothing_else(finished: Product) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from core.record.journal import Journal
 from core.record.state import State
 from core.run.active import ActiveRun
 from core.run.experiments import Experiments
-from tests.core.loop.night import SOURCE, Night, changed
+from tests.core.loop.night import SOURCE, Night, changed, in_a_process
 
 IDEAS = ("K1 = 1", "K5 = 2", "K9 = 3")
 WHOLE = changed(changed(changed(SOURCE, IDEAS[0]), IDEAS[1]), IDEAS[2])
@@ -30,11 +29,8 @@ WORLD = World(effects=dict.fromkeys(IDEAS, -0.1), noise=0.002)
 
 def again(night: Night) -> State:
     """Continue a night that was killed, as the next start of the loop does."""
-    active = night.active()
-    active.experiments.interrupt_running("the loop ended while it ran")
-    active.sync_refs()
-    active.journal.close()
-    return night.run([] if active.state.experiments else [COMBINATION], WORLD)
+    state = night.clean_up()
+    return night.run([] if state.experiments else [COMBINATION], WORLD)
 
 
 def _kill_at(step: int) -> None:
@@ -65,19 +61,10 @@ def _kill_at(step: int) -> None:
 
 
 def killed_at(night: Night, step: int) -> int:
-    """Run a night in a process of its own, which kills itself at a step of the verdict. Returns its exit code.
+    """Run a night in a process of its own, which kills itself at a step of the verdict. Returns its exit code."""
 
-    The process is forked: importing everything again for each step would take longer than the night.
-    """
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            _kill_at(step)
-            night.run([COMBINATION], WORLD)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    def work() -> None:
+        _kill_at(step)
+        night.run([COMBINATION], WORLD)
+
+    return in_a_process(work)

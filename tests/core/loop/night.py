@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import traceback
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +26,13 @@ from core.record.journal import Journal
 from core.record.state import State
 from core.run.active import ActiveRun
 from core.run.integrity import LIST, IntegrityCheck
+from core.run.opening import clean_up
 from tests.core.run.test_active import CONFIG
 
 Idea = str | Proposal | BaseException  # such as "K3 = 1", or what is proposed, or what goes wrong
 Answer = Callable[[str, int], float | Ending]
 Meanwhile = Callable[[Loop], Coroutine[None, None, None]]
+Report = Callable[[ev.AnyEvent, State], None]
 
 # Constants on neighbouring lines, as in the shipped train.py.
 KNOBS = "".join(f"K{i} = 0  # constant {i}\n" for i in range(1, 13))
@@ -46,6 +50,24 @@ def changed(source: str, idea: str) -> str:
     """The source with a constant set, such as "K3 = 1"."""
     name = idea.split(" ")[0]
     return re.sub(rf"^{name} = \S+", idea, source, flags=re.MULTILINE)
+
+
+def in_a_process(work: Callable[[], object]) -> int:
+    """Do this work in a process of its own, which may kill itself. Returns its exit code.
+
+    The process is forked: importing everything again would take longer than a night.
+    """
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 class Listed:
@@ -83,6 +105,7 @@ class Night:
     final_seeds: int = 0
     ablation: bool = False
     source: str = SOURCE
+    report: Report = lambda event, state: None  # called with each event that is recorded, and the state after it
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -90,9 +113,8 @@ class Night:
         self.folder = self.root / "logs" / "night"
 
     def active(self) -> ActiveRun:
-        """Open the run, a new one at first."""
-        new = not self.folder.exists()
-        if new:
+        """Open the run, a new one at first, or one whose first start was killed."""
+        if not self.folder.exists():
             (self.root / "nanochat").mkdir(parents=True)
             (self.root / "nanochat" / "train.py").write_text(self.source)
             (self.root / "program.md").write_text("# Aim\n\nLowest val_bpb.\n")
@@ -109,14 +131,23 @@ class Night:
             repo,
             named("tiny"),
             IntegrityCheck(self.folder),
-            lambda event, state: None,
+            lambda event, state: self.report(event, state),
         )
-        if new:
+        if state.config is None:
             active.record(ev.Created(v=ev.SCHEMA, config=CONFIG))
         active.program.watch()
-        if new:
+        if state.start_commit is None:
             active.start.make(self.source, {}, repo.base())
         return active
+
+    def clean_up(self) -> State:
+        """Do what each start of the loop does before it begins to work, and return the state after it."""
+        active = self.active()
+        clean_up(active)
+        active.sync_refs()
+        active.experiments.recheck(begun=True)
+        active.journal.close()
+        return active.state
 
     def run(
         self,
@@ -172,6 +203,10 @@ class Night:
             return active.state
         finally:
             active.journal.close()
+
+    def source_of(self, commit: str) -> str:
+        """The train.py of a commit."""
+        return Repository.open(self.root, self.root / "private").source(commit)
 
     def events(self) -> list[ev.AnyEvent]:
         return list(journal.read(self.folder / journal.NAME))

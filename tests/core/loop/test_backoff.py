@@ -28,8 +28,16 @@ def test_a_change_is_given_up_only_where_others_work_or_after_long() -> None:
     assert backoff.is_hopeless("a", HARNESS_GIVEN_UP_S + 1)
     backoff = Backoff()
     assert not backoff.is_hopeless("b", 10.0)
-    backoff.job_finished(11.0)
+    backoff.job_finished("other", 11.0)
     assert [backoff.is_hopeless("b", 12.0) for _ in range(HARNESS_TRIES - 1)] == [False] * (HARNESS_TRIES - 2) + [True]
+
+
+def test_failures_with_results_between_them_are_not_held_against_a_change() -> None:
+    backoff = Backoff()
+    for at in range(0, 100, 10):
+        assert not backoff.is_hopeless("a", float(at)) and not backoff.lost("a", float(at))
+        backoff.job_finished("other", at + 1.0)
+        backoff.job_finished("a", at + 2.0)
 
 
 def test_the_user_is_told_once_that_something_fails_for_long() -> None:
@@ -48,7 +56,7 @@ def test_a_machine_that_keeps_failing_is_news_until_it_works() -> None:
         return backoff.is_news("job", at)
 
     assert [failed(0.0), failed(FAILING_S), failed(FAILING_S + 1)] == [False, True, False]
-    backoff.job_finished(FAILING_S + 2)
+    backoff.job_finished("other", FAILING_S + 2)
     assert not failed(FAILING_S + 3)
 
 

@@ -15,7 +15,6 @@ from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
 from core.loop.loop import Loop
-from core.machine.project import UsageError
 from core.model import Limits, Proposal
 from core.record import events as ev
 from core.record.fold import fold
@@ -82,49 +81,6 @@ def test_every_pair_is_on_one_seed(night: Night) -> None:
     for experiment in state.experiments.values():
         if experiment.parent == start:
             assert seeds_of(night, experiment.attempts[0]) <= seeds_of(night, start)
-
-
-ENDINGS = [
-    (Ending(outcome=Outcome.CRASH, crash=CrashClass.EXCEPTION, reason="ValueError: x"), "crash"),
-    (Ending(outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason="no room"), "crash"),
-    (Ending(outcome=Outcome.TIMEOUT, reason="too slow"), "timeout"),
-    (Ending(outcome=Outcome.OVERRUN, reason="went on"), "overrun"),
-    (Ending(outcome=Outcome.INVALID, reason="cheated"), "invalid"),
-]
-
-
-@pytest.mark.parametrize(("ending", "verdict"), ENDINGS)
-@pytest.mark.parametrize("first", [True, False], ids=["candidate", "replicate"])
-def test_a_candidate_that_ends_without_a_score(night: Night, ending: Ending, verdict: str, first: bool) -> None:
-    def answer(source: str, seed: int) -> float | Ending:
-        count[0] += GOOD in source
-        return 1.5 if GOOD not in source else ending if first or count[0] > 1 else 1.3
-
-    count = [0]
-    state = night.run([GOOD, "K3 = 1"], answer)
-    assert verdicts(state) == [verdict, "discard"], "the night goes on"
-    assert ending.reason in state.experiments[1].reason and state.kept == []
-
-
-@pytest.mark.parametrize(("ending", "verdict"), ENDINGS)
-def test_a_baseline_that_ends_without_a_score_ends_the_run_in_words(night: Night, ending: Ending, verdict: str) -> None:
-    with pytest.raises(UsageError, match=r"The baseline, your own train\.py, could not be measured"):
-        night.run([GOOD], lambda source, seed: ending)
-    stopped = fold(night.events()).stopped
-    assert stopped is not None and stopped.finished and "baseline" in stopped.reason
-
-
-@pytest.mark.parametrize(("ending", "verdict"), ENDINGS)
-def test_an_incumbent_that_fails_when_measured_again_does_not_stop_the_night(
-    night: Night, ending: Ending, verdict: str
-) -> None:
-    def answer(source: str, seed: int) -> float | Ending:
-        count[0] += source == SOURCE
-        return 1.3 if GOOD in source else 1.5 if count[0] == 1 or source != SOURCE else ending
-
-    count = [0]
-    state = night.run([GOOD, "K3 = 1"], answer)
-    assert None not in {e.verdict for e in state.experiments.values()} and state.stopped is not None
 
 
 # -- agents -----------------------------------------------------------------------------------------------------------
@@ -250,7 +206,7 @@ def test_a_change_under_which_ever_more_machines_are_lost_is_given_up() -> None:
     assert not any(found.lost("c", float(now)) for now in range(20)), (
         "no other job has ended: the cluster may be at fault"
     )
-    found.job_finished(20.0)
+    found.job_finished("other", 20.0)
     assert found.lost("c", 21.0) and not found.lost("other", 21.0)
 
 
@@ -364,6 +320,18 @@ def test_stopped_at_once_and_continued_loses_nothing(tmp_path: Path) -> None:
     assert "keep" in verdicts(state) and GOOD in night.active().source(state.incumbent)
     kept = next(e for e in state.experiments.values() if e.verdict is Verdict.KEEP)
     assert kept.hypothesis == f"Set {GOOD}."
+
+
+def test_files_of_a_job_that_was_never_recorded_do_not_matter(night: Night) -> None:
+    night.active().journal.close()
+    left = [
+        night.folder / folder / job / "metrics.jsonl" for folder, job in (("00000", "j000001"), ("00001", "j000002"))
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.write_text("half a li")
+    assert verdicts(night.run([BAD], WORLD)) == ["discard"]
+    assert all(path.parent.exists() and not path.exists() for path in left)
 
 
 @pytest.mark.parametrize("moment", ["baseline", "candidate", "between"])

@@ -22,7 +22,7 @@ from core.verdicts import Verdict
 from tests.product import ROOT, TRAIN
 
 CONFIG = RunConfig(
-    name="night", dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="tiny", budget_s=1, seq_len=32,
+    name="night", dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="tiny", budget_s=1.0, seq_len=32,
     vocab_size=320, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01,
 )  # fmt: skip
 
