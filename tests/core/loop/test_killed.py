@@ -12,9 +12,11 @@ import pytest
 
 from core.execution.deterministic import World
 from core.judging import final_check
+from core.judging.schedule import OF_CANDIDATE
 from core.loop import loop as main_loop
 from core.model import Role
 from core.record import events as ev
+from core.record.fold import fold
 from core.record.journal import Journal
 from core.record.state import State
 from core.verdicts import Verdict
@@ -71,7 +73,14 @@ def killed(night: Night, kills: Kills) -> int:
 def continued(night: Night) -> list[ev.AnyEvent]:
     """Continue a night that was killed, and check that it ends as any other. Returns the events before it was killed."""
     before = night.events()
+    running = fold(before, State()).running.values()
     state = night.clean_up()
+    for number in {
+        launched.number for launched in running if launched.role in OF_CANDIDATE or launched.role is Role.INCUMBENT
+    }:
+        if number is not None:
+            assert state.experiments[number].verdict is Verdict.INTERRUPTED, "it ran when the loop was killed"
+            assert [e.retry_of for e in state.experiments.values()].count(number) == 1, "it is queued once more"
     done = {experiment.hypothesis for experiment in state.experiments.values()}
     left = [idea for idea in IDEAS if f"Set {idea}." not in done]
     state = check(night, night.run(left, WORLD))
