@@ -343,7 +343,7 @@ def test_a_trainer_runs_only_in_its_turn(tiny_data: Path, tmp_path: Path) -> Non
         readings = list(trainer.readings(gauge, min(os.sched_getaffinity(0)), random.Random(0)))
         trained = process.cpu_times().user - before
         assert len(readings) == independence.READINGS and min(readings) > 0
-        assert process.status() == psutil.STATUS_STOPPED and trained > 0.2
+        assert process.status() == psutil.STATUS_STOPPED and trained > 0.05
     finally:
         trainer.end()
     assert not psutil.pid_exists(trainer.pid)

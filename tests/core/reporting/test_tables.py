@@ -60,7 +60,7 @@ class Followed:
             assert found == [(Path(other) / name).read_bytes() for name in (TSV, NOTEBOOK)]
         for parent in {e.parent for e in self.state.experiments.values()}:
             among = self.revisions.children([parent])
-            assert schedule.tried(self.state, {parent}, among) == schedule.tried(self.state, {parent})
+            assert schedule.tried_changes(self.state, {parent}, among) == schedule.tried_changes(self.state, {parent})
 
 
 class Drawn(Followed):
@@ -107,8 +107,8 @@ class Drawn(Followed):
             self.apply(ev.Grouped(node="two", group=self.pick(["one", "two"]), other="one"))
         elif action == "learn":
             self.apply(ev.Lessons(lines=("Wider is better.",), agent="a", judged=state.judged))
-        elif action == "take back" and state.said:
-            self.apply(ev.TakenBack(number=self.pick([one.number for one in state.said])))
+        elif action == "take back" and state.all_hints:
+            self.apply(ev.TakenBack(number=self.pick([one.number for one in state.all_hints])))
         elif action == "overrule" and ended:
             number = self.pick(ended)
             verdict = self.pick([Verdict.DISCARD, Verdict.KEEP])
