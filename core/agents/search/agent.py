@@ -50,6 +50,7 @@ KINDS = (
 CLEAR = (
     3.0  # standard deviations of one score from which a step's gain or loss in earlier runs decides when it is tried
 )
+WIN = 6.0  # standard deviations of one score that a step gains if train.py does not fit the budget, so similar steps come next
 ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight
 
 
@@ -135,6 +136,7 @@ def _drafts(
     yield from _requested_ideas(context, wanted)
     yield from islice(_backlog_drafts(context, wanted, known, options, chance), MAX_OF_BACKLOG)
     yield _repeated_step(context, known, options)
+    yield from _steps_like_a_win(context, wanted, known)
     requested = {topic: weight for topic, weight in wanted.weights.items() if weight >= SAID}
     if requested and turn % 2:  # a hint names a topic
         only_requested = dict.fromkeys(wanted.weights, 0.0) | requested
@@ -220,6 +222,21 @@ def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[D
                 steps.append((before.get(mark, 0.0), replace(draft, notes=replace_fields(draft.notes, step=mark))))
     first = [draft for gain, draft in sorted(steps, key=lambda step: -step[0]) if gain >= CLEAR]
     yield from (*first, *(draft for gain, draft in steps if -CLEAR < gain < CLEAR))
+
+
+def _steps_like_a_win(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
+    """Yield the first steps that are of the same topic and direction as a kept step that gained much.
+
+    Such a gain says that train.py does not fit the budget: if half the DEPTH gains a lot, so does a smaller WIDTH or SEQ_LEN.
+    """
+    wins = {
+        (past.proposal.topic, past.proposal.notes.step.rpartition(" ")[2])
+        for past in context.past
+        if past.verdict.kept and past.proposal.notes.step and (past.gain or 0.0) >= WIN * context.sigma
+    }
+    for draft in _first_steps(context, wanted, known):
+        if draft.notes.step and (draft.topic, draft.notes.step.rpartition(" ")[2]) in wins:
+            yield draft
 
 
 def _earlier_step_gains(context: Context, known: Knobs) -> dict[str, float]:
