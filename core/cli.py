@@ -200,9 +200,9 @@ def final_report(
 
             report_file.command(project, folder.name, trains=longer or seeds is not None)
         else:
-            from core import session
+            from core import report_command
 
-            session.final(project, folder.name, seeds, longer=longer, beside=beside)
+            report_command.final(project, folder.name, seeds, longer=longer, beside=beside)
     if as_json:
         from core.run import facts_commands
 

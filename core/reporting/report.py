@@ -246,6 +246,9 @@ def _finding(state: State, result: Difference | None, check: FinalCheck | None) 
     if check is None:
         return "not measured afresh", f"{counts}: {metric} {phrases.scores(result)}", "Not measured afresh."
     result_text = f"{counts}: {metric} {phrases.scores(check)} on {phrases.fresh_seeds(check)}"
+    if not check.complete:
+        words = phrases.final_result(check, phrases.resume_check(state))
+        return "not measured afresh", f"{counts}: {metric} {phrases.scores(result)}", words
     outcome = "confirmed" if check.holds else "worse" if check.is_worse else "not certain"
     return outcome, result_text, f"{phrases.final_verdict(check)} {_chosen_by(result)}"
 
@@ -265,7 +268,7 @@ def _title(state: State, result: Difference | None, check: FinalCheck | None) ->
         return "No score yet"
     if not state.kept:
         return f"{'No change kept' if state.tried else 'Nothing tried'}: {TARGET.metric} {result.start:.4f}"
-    shown = check or result
+    shown = check if check is not None and check.complete else result
     return f"{TARGET.metric} {shown.start:.4f} -> {shown.best:.4f} ({phrases.change(shown.change)})"
 
 
@@ -277,6 +280,8 @@ def _subtitle(state: State, result: Difference | None, check: FinalCheck | None)
     if check is None or result is None:
         return f"{counts} Not measured afresh." if state.kept else counts
     fresh = f"{phrases.change_of(check)} on {phrases.fresh_seeds(check)}"
+    if not check.complete:
+        return f"{counts} Measured afresh: {fresh}. {phrases.measured_so_far(check.seeds, check.wanted)}"
     verdict_words = phrases.final_verdict(check).split(". ")[0].rstrip(".")
     return f"{counts} Measured afresh: {fresh}. {verdict_words}. The chart has the seeds of the search: {phrases.change_of(result)}."
 

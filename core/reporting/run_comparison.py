@@ -315,7 +315,8 @@ def _bpb(score: float | None) -> str:
 
 
 def _afresh(check: FinalCheck) -> str:
-    return f"{phrases.change(check.change, check.error)}, {'holds' if check.holds else 'not certain'}"
+    meaning = "holds" if check.holds else "not certain" if check.complete else f"{check.seeds} of {check.wanted} seeds"
+    return f"{phrases.change(check.change, check.error)}, {meaning}"
 
 
 def _obstacles(first: RunFacts, second: RunFacts) -> Iterator[str]:
@@ -346,7 +347,12 @@ def _obstacles(first: RunFacts, second: RunFacts) -> Iterator[str]:
 
 def _basis(first: RunFacts, second: RunFacts) -> tuple[str, tuple[FinalCheck, FinalCheck] | tuple[Gain, Gain] | None]:
     """Return the gains that are compared: those measured afresh if both have one, else those so far."""
-    if first.final_check is not None and second.final_check is not None:
+    if (
+        first.final_check is not None
+        and second.final_check is not None
+        and first.final_check.complete
+        and second.final_check.complete
+    ):
         return "measured afresh", (first.final_check, second.final_check)
     if first.gain is not None and second.gain is not None:
         return "so far", (first.gain, second.gain)

@@ -232,8 +232,8 @@ def status(
             measurements=len(state.scores.get(state.incumbent, {})),
             experiment=state.kept[-1] if state.kept else 0,
         ),
-        final_check=_check(state, noise, Role.FINAL),
-        longer_check=_check(state, noise, Role.LONGER),
+        final_check=_check(state, noise, Role.FINAL, loop),
+        longer_check=_check(state, noise, Role.LONGER, loop),
         sigma=noise.sigma,
         sigma_low=low,
         sigma_high=high,
@@ -305,19 +305,23 @@ def _recent(scale: Scale, e: Experiment, loop: int | None) -> Recent:
     )
 
 
-def _check(state: State, noise: Noise, role: Role) -> FinalCheck | None:
+def _check(state: State, noise: Noise, role: Role, loop: int | None) -> FinalCheck | None:
     check = final_check.outcome(state, noise.sigma, role)
     if check is None:
         return None
+    resume = phrases.check_command(state, role) if loop is None else ""
     return FinalCheck(
         start=check.start,
         best=check.best,
         error=check.error,
         seeds=check.seeds,
+        wanted=check.wanted,
         change=check.change,
         needed=check.needed,
         holds=check.holds,
-        words=phrases.final_result(check) if role is Role.FINAL else phrases.longer_result(check, state),
+        words=phrases.final_result(check, resume)
+        if role is Role.FINAL
+        else phrases.longer_result(check, state, resume),
     )
 
 

@@ -104,6 +104,8 @@ def at_end(
     if reported:
         lines.append(f"Report: {folder}/report.html{', and report.png to share' if status.tried else ''}.")
     lines += status.advice
+    if not status.finished:
+        lines.append(f"Resume it: {make('run', '--name', status.run, *logs)}")
     if status.kept:
         lines.append(f"Apply the best train.py: {make('apply', status.run, *logs)}")
     if status.kept and not status.rehearsal:
@@ -114,9 +116,14 @@ def at_end(
 def one_line_summary(status: RunStatus) -> str:
     """Return a run in a few words, for the status line of tmux and the like."""
     change = f" {phrases.change(status.gain.change)}" if status.gain is not None and status.kept else ""
-    fresh = f" (afresh {phrases.change(status.final_check.change)})" if status.final_check is not None else ""
+    fresh = f" (afresh {_afresh(status.final_check)})" if status.final_check is not None else ""
     rehearsal = " (rehearsal)" if status.rehearsal else ""
     return one_line(f"{status.run}{rehearsal}: {status.phase}, {status.kept}/{status.tried} kept{change}{fresh}", 200)
+
+
+def _afresh(check: FinalCheck) -> str:
+    """Return the change measured afresh, with the number of seeds if the check is not complete."""
+    return phrases.change(check.change) + ("" if check.complete else f", {check.seeds} of {check.wanted} seeds")
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
@@ -170,7 +177,7 @@ def _report(status: RunStatus, width: int) -> list[Line]:
 
 
 def _tone(check: FinalCheck) -> Tone:
-    return "good" if check.holds else "bad" if TARGET.gain(check.change) < -check.needed else "warn"
+    return "good" if check.holds else "bad" if check.complete and TARGET.gain(check.change) < -check.needed else "warn"
 
 
 def _experiments(status: RunStatus, width: int, bars: bool, brief: bool) -> list[Line]:

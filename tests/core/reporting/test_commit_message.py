@@ -34,11 +34,11 @@ def test_the_subject_has_the_gain_and_the_run_and_the_body_the_changes(count: in
 
 def test_the_final_check_is_in_the_body() -> None:
     state = state_of(10, keep_every=10)
-    for seed in (1, 2):
+    for seed in (1, 2, 3):
         for commit, score in ((START, 1.2), (state.incumbent, 1.1)):
             apply(state, measurement(role="final check", commit=commit, seed=seed, val_bpb=score))
     body = " ".join(message(state)[1:])
-    assert "Measured afresh on 2 fresh seeds and the test split: 1.2000 -> 1.1000 (-0.1000 ±" in body
+    assert "Measured afresh on 3 fresh seeds and the test split: 1.2000 -> 1.1000 (-0.1000 ±" in body
     assert "The gain holds." in body and max(map(len, message(state)[1:])) <= 80
 
 
