@@ -60,7 +60,7 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Stop when the run has N verdicts; skipped experiments count. A resumed run keeps its limits.",
+            help="Stop when the run has tried N experiments; skipped proposals do not count. A resumed run keeps its limits.",
             metavar="N",
         ),
     ] = None,

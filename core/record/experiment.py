@@ -227,6 +227,7 @@ class Hint:
     skipped: int | None = None  # the experiment that was skipped for this reason; None for a hint
     t: float = 0.0
     taken_back: bool = False
+    unused: str = ""  # why `search` cannot use it, if that is the agent or one of several
     at: int = 0  # the number of the next experiment when it was said
 
 

@@ -75,6 +75,7 @@ class State:
     stopped: ev.Stopped | None = None
     crash_streak: int = 0
     judged: int = 0  # experiments with a verdict other than interrupted
+    counted: int = 0  # those of them that count against --max-experiments: all but the skipped ones
     tried: int = 0  # experiments that were tried, see `Verdict.tried`
     judged_since_incumbent: int = 0  # scored experiments since the incumbent was last measured
     refused: int = 0

@@ -141,7 +141,7 @@ def _limits(event: ev.Started) -> str:
     limits, before = event.limits, event.hours_before
     used = f", {before:.1f} h used" if before else ""
     phrases_of = {
-        "max_experiments": f"at {phrases.count(limits.max_experiments or 0, 'verdict')}",
+        "max_experiments": f"at {phrases.count(limits.max_experiments or 0, 'experiment')}",
         "max_hours": f"after {limits.max_hours or 0:g} h",
         "max_crashes_in_a_row": f"after {limits.max_crashes_in_a_row} failures in a row",
     }

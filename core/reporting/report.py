@@ -11,6 +11,7 @@ from core.judging.final_check import FinalCheck
 from core.judging.gain import Difference
 from core.judging.noise import Noise
 from core.model import Role, RunConfig
+from core.record import hints
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import advice, highlights, phrases, scoreboard
@@ -298,7 +299,10 @@ def _limits(state: State) -> tuple[str, ...]:
 def _hints(state: State) -> tuple[tuple[str, str], ...]:
     """Return what the human told the agents, with what it was."""
     return tuple(
-        (f"hint {hint.number}" if hint.skipped is None else f"#{hint.skipped} skipped", one_line(hint.text, 400))
+        (
+            f"hint {hint.number}" if hint.skipped is None else f"#{hint.skipped} skipped",
+            one_line(hint.text, 400) + (f" ({hints.unused_words(hint)})" if hint.unused else ""),
+        )
         for hint in state.all_hints
         if not hint.taken_back
     )

@@ -92,6 +92,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         sigma, sigma_low, sigma_high: Noise of one score, and its 80% interval.
         noise: The same as text.
         experiments, judged, tried, kept: Counts of experiments.
+        counted: Those with a verdict that count against --max-experiments: all but skipped and interrupted ones.
         advice: What to do next after a run that has kept nothing, as sentences; empty otherwise.
         applied: Whether train.py in the checkout is the best one already.
         set_for_machine: The constants that were set before the run began, such as "DEPTH 2 -> 1". The start has them already, so the
@@ -148,6 +149,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
     noise: str
     experiments: int
     judged: int
+    counted: int
     advice: tuple[str, ...]
     applied: bool
     set_for_machine: str
@@ -240,6 +242,7 @@ def status(
         noise=str(noise),
         experiments=len(state.experiments),
         judged=state.judged,
+        counted=state.counted,
         advice=advice.after_nothing(state, noise),
         applied=applied,
         set_for_machine=phrases.set_for_machine(state),

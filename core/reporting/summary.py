@@ -302,7 +302,9 @@ def _outcomes(status: RunStatus) -> str:
     )
     more = "".join(f"; {count} {words}" for words, count in untried)
     limit = status.limits.get("max_experiments")
-    ends = f"; ends at {count(int(limit), 'verdict')}, {status.judged} given" if limit and status.loop.alive else ""
+    ends = (
+        f"; ends at {count(int(limit), 'experiment')}, {status.counted} so far" if limit and status.loop.alive else ""
+    )
     return f"{text}{more}{ends}"
 
 

@@ -297,7 +297,9 @@ def test_the_page_has_every_experiment_and_what_the_human_said() -> None:
     apply(state, ev.Hint(text="try <b>WIDTH</b>"))
     apply(state, ev.Hint(text="no, avoid it"))
     apply(state, ev.TakenBack(number=1))
+    apply(state, ev.Hint(text="make it better", unused="it knows other forms"))
     words = words_of(report_of(state))
+    assert "make it better (not used by search: it knows other forms)" in words
     assert (
         "10 experiments" in words and "hint 2 no, avoid it" in words.replace("2no", "2 no") and "try <b>" not in words
     )
