@@ -12,7 +12,7 @@ from core.judging.final_check import SEEDS, FinalCheck
 from core.machine.project import Project, UsageError
 from core.model import Role
 from core.reporting import phrases
-from core.run.background import say, tell
+from core.run.background import say, tell, typeset
 from core.run.device_use import check_run_device
 from core.run.final_report import report
 from core.run.opening import open_run
@@ -53,7 +53,10 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
     try:
         outcome = asyncio.run(work())
         resume = phrases.resume_check(active.state, role)
-        say(phrases.longer_result(outcome, active.state, resume) if longer else phrases.final_result(outcome, resume))
+        words = (
+            phrases.longer_result(outcome, active.state, resume) if longer else phrases.final_result(outcome, resume)
+        )
+        say(typeset(words))
         write_run_report(active)
     except KeyboardInterrupt:
         tell(phrases.interrupted_check(active.state, role, seeds or SEEDS))

@@ -41,7 +41,7 @@ from core.reporting import log_lines, status, summary
 from core.run import background, notices
 from core.run import notify as notifications
 from core.run.active import ActiveRun
-from core.run.background import tell
+from core.run.background import tell, typeset
 from core.run.device_use import check_run_device
 from core.run.opening import open_run
 from core.run.options import Options as Options
@@ -345,7 +345,9 @@ def _summary(active: ActiveRun, logs: object, *, reported: bool) -> None:
     run_status = status.status(active.state, schedule.noise(active.state), None, Picture())
     lines = summary.at_end(run_status, _short(active.folder), branch, again, reported=reported)
     if sys.stdout.isatty():
-        Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
+        Console().print(
+            Panel(typeset("\n".join(lines[1:])), title=lines[0], title_align="left", expand=False), markup=False
+        )
     else:
         for line in lines:
             tell(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 
 from core.change import edits
 from core.judging.final_check import CLEAR
@@ -157,14 +156,12 @@ def lines(comparison: Comparison, width: int = WIDTH) -> list[Line]:
     return [*rows, *_labelled("difference", comparison.words, width, tone)]
 
 
-def text(comparison: Comparison, width: int = WIDTH) -> Iterator[str]:
-    """Yield what `compare` prints, as lines."""
-    yield f"{comparison.run}: {comparison.first.name} and {comparison.second.name}"
-    for line in lines(comparison, width):
-        yield "".join(span.text for span in line).rstrip()
-    yield ""
-    yield difference_title(comparison)
-    yield from sanitize_text(comparison.diff).split("\n")[2:-1]  # without the names of the files
+def text(comparison: Comparison, width: int = WIDTH) -> tuple[list[str], list[str]]:
+    """Return what `compare` prints, as lines: the facts, and the diff."""
+    facts = [f"{comparison.run}: {comparison.first.name} and {comparison.second.name}"]
+    facts += ["".join(span.text for span in line).rstrip() for line in lines(comparison, width)]
+    diff = sanitize_text(comparison.diff).split("\n")[2:-1]  # without the names of the files
+    return [*facts, "", difference_title(comparison)], diff
 
 
 def difference_title(comparison: Comparison) -> str:

@@ -26,7 +26,11 @@ _SAID = re.compile(rf"(?:Crashed, [\w -]+:|(?:Better|Worse) by [\d.]+ {TARGET.un
 def line(event: ev.AnyEvent, state: State) -> str | None:
     """Return the log line of an event, or None for an event that humans need not see. `state`: the state after it."""
     words = _words(event, state)
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {sanitize_line(words)}" if words else None
+    return (
+        f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {phrases.typeset(sanitize_line(words))}"
+        if words
+        else None
+    )
 
 
 def _words(event: ev.AnyEvent, state: State) -> str | None:
@@ -210,7 +214,7 @@ def _judged(state: State, experiment: Experiment) -> str:
     score = f" {found:.4f}" if found is not None else ""
     change = ""
     if experiment.gain is not None:
-        change = f" ({phrases.change(TARGET.change(experiment.gain))})".replace("-", "−")
+        change = f" ({phrases.change(TARGET.change(experiment.gain))})"
     words = verdict(experiment)
     shown = "skipped by you" if experiment.verdict is Verdict.SKIPPED else words
     more = _without(experiment.finding, words)

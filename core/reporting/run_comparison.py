@@ -34,6 +34,7 @@ class RunFacts(Data, frozen=True, kw_only=True):
         final_check: The same measured afresh.
         tried, kept: Counts of experiments.
         trainings: Trainings that have ended, with those that confirm and check.
+        kept_changes: What it has kept, in order.
         hours: Hours that its loops have worked.
         agent: Who proposes.
         device, machine: What it trains on; the phrases are those of its latest start, and earlier versions noted none.
@@ -53,6 +54,7 @@ class RunFacts(Data, frozen=True, kw_only=True):
     tried: int
     kept: int
     trainings: int
+    kept_changes: tuple[Highlight, ...]
     hours: float
     agent: str
     device: str
@@ -152,6 +154,7 @@ def facts(state: State, status: RunStatus) -> RunFacts:
         tried=status.tried,
         kept=status.kept,
         trainings=state.ended,
+        kept_changes=status.kept_changes,
         hours=status.worked_s / 3600,
         agent=status.agent,
         device=config.device,
@@ -185,7 +188,11 @@ def run_comparison(first: RunFacts, second: RunFacts) -> RunComparison:
 
 def text(comparison: RunComparison, width: int) -> Iterator[str]:
     """Yield what `compare --runs` prints, as lines of at most `width` columns."""
-    for line in (*fact_lines(comparison, width), (), *verdict_lines(comparison, width)):
+    kept: list[Line] = []
+    for run in comparison.runs:
+        if run.kept_changes:
+            kept += [(), (Span(f"Kept by {run.run}"),), *kept_lines(run.kept_changes, width)]
+    for line in (*fact_lines(comparison, width), *kept, (), *verdict_lines(comparison, width)):
         yield "".join(span.text for span in line).rstrip()
 
 

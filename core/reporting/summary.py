@@ -319,7 +319,7 @@ def _next(status: RunStatus, width: int) -> list[Line]:
     if not status.rehearsal:
         apply += f"; {make('export', '--run', status.run)} keeps its model"
     goes_on = (
-        "goes on with it until you stop it; --max-experiments N ends it by itself" if status.finished else "resumes it"
+        "continues it until you stop it; --max-experiments N ends it by itself" if status.finished else "resumes it"
     )
     steps = [*([apply] if status.kept else []), f"{resume_command(status.run)} {goes_on}", *status.advice]
     lines: list[Line] = []

@@ -52,7 +52,7 @@ class Program:
         except UsageError as error:
             if known is None or not self.text:
                 raise
-            problem = f"{error} The last good version is used."
+            problem = f"{error} The last valid version is used."
             self._active.record(msgspec.structs.replace(known, problem=problem, cost=NO_COST))
             return
         charter = msgspec.structs.replace(charter, notes=(*charter.notes, *steering.unfit(charter, present)))

@@ -71,7 +71,7 @@ def test_knobs_set_before_the_run_are_named_in_every_message(before: dict[str, i
     assert f"- {words}: {phrases.NOT_COMPARED}" in message(state)
     assert f"{words} ({phrases.NOT_COMPARED}" in summary.text(summary.summary(facts))
     assert f"{words}: {phrases.NOT_COMPARED}." in summary.at_end(facts, "logs/x", "a branch")
-    assert f"{words}, {phrases.NOT_COMPARED}" in (log_lines.line(state.start_commit, state) or "")
+    assert phrases.typeset(f"{words}, {phrases.NOT_COMPARED}") in (log_lines.line(state.start_commit, state) or "")
     assert phrases.typeset(f"{words} ({phrases.NOT_COMPARED})") in page(report_of(state))
     state.start_commit = msgspec.structs.replace(state.start_commit, knobs={"DEPTH": 2}, before={"DEPTH": 2})
     assert phrases.set_for_machine(state) == "", "it was not changed"
