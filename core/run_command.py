@@ -47,7 +47,12 @@ def run(
         ),
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
+        float | None,
+        typer.Option(
+            help="Training seconds per experiment; set-up, scoring and repeats come on top. On a CPU, seconds of work of one core, which "
+            "take longer on a busy machine.",
+            show_default="60 on a CPU, 300 on a GPU",
+        ),
     ] = None,
     slots: Annotated[
         int | None, typer.Option(help="Number of experiments to train in parallel.", show_default="by the machine")

@@ -113,6 +113,9 @@ def _proposed(state: State, event: ev.Proposed) -> None:
         experiment.val_bpb, experiment.measured = state.mean(event.commit), earlier.measured
         experiment.revised, experiment.scored = earlier.revised, earlier.scored
         experiment.peak_memory = earlier.peak_memory
+    else:
+        experiment.same_as = state.hypotheses.get(event.hypothesis)
+    state.hypotheses[event.hypothesis] = event.number
     state.known.add(event.commit)
     state.experiments[event.number] = state.open[event.number] = experiment
 

@@ -56,6 +56,7 @@ class State:
     disturbances: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its disturbed jobs in a row
     failures: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its failed jobs in a row
     kept: list[int] = field(default_factory=list)
+    hypotheses: dict[str, int] = field(default_factory=dict)  # hypothesis -> the latest experiment that has it
     open: dict[int, Experiment] = field(default_factory=dict)  # experiments without a verdict
     running: dict[str, ev.Launched] = field(default_factory=dict)
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)

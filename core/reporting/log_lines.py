@@ -46,7 +46,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
                 else ""
             )
             return (
-                f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
+                f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each"
+                f"{_on_top(state)} · "
                 f"agent {event.agent} · {event.slots} at a time{detail}{asks}{_limits(event)}"
             )
         case ev.Charter(problem=problem) if problem:
@@ -60,6 +61,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"start from {event.commit[:7]}{f' with {moved}, {phrases.NOT_COMPARED}' if moved else ''}"
         case ev.Proposed():
             again = f" (retry of #{event.retry_of})" if event.retry_of else ""
+            repeated = phrases.again(state, state.experiments[event.number])
+            again += f", {repeated}" if repeated else ""
             words = (
                 f"#{event.number} proposed by {event.agent}{again}{_instead(event.notes)}: {one_line(event.hypothesis)}"
             )
@@ -157,6 +160,12 @@ def _limits(event: ev.Started) -> str:
     return f" · ends {' or '.join(found)}" if found else ""
 
 
+def _on_top(state: State) -> str:
+    """Return what an experiment takes besides its budget, in brackets; "" once experiments have shown it."""
+    assert state.config is not None
+    return "" if state.tried or state.config.computed else " (set-up, scoring and repeats come on top)"
+
+
 def _which(commit: str, state: State) -> str:
     """Return which of the two commits of a check it is."""
     return "the start" if commit == state.commits[0] else "the best"
@@ -182,7 +191,8 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         name = "baseline" if event.role == Role.BASELINE else "the best again"
         guard = f"; on {event.node}" if event.node else ""
         guard += f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
-        return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
+        pace = f"; {phrases.pace(state)}" if event.role == Role.BASELINE and phrases.pace(state) else ""
+        return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard}){pace}"
     if event.role.is_check and result.val_bpb is not None:
         scores = state.check(event.role).scores
         pair = all(event.seed in scores.get(commit, {}) for commit in (state.commits[0], state.incumbent))

@@ -26,12 +26,14 @@ READ_ONLY = (
 )
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
 SMALLER = "It is smaller than in the run ({}): the kept changes were chosen by their scores."
+TELLING = 3  # experiments from which their mean time tells how many fit into an hour
+SCALE = f"{TARGET.metric} is that of the start plus paired changes, so it moves a little when the start or a parent is measured again"
 WORSE, INCONCLUSIVE, NOT_CONFIRMED = "worse", "inconclusive", "not confirmed"  # for Verdict.DISCARD
 BPB = f"change in {TARGET.unit} ({TARGET.better_sign})"  # the title of a column
 BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
-_MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # a hyphen before a figure, but not within a name
+_MINUS = re.compile(r"(?<![\w.+-])-(?=\d)")  # a hyphen before a figure, but not within a name
 NOT_COMPARED = "set for this machine before the run began, so not compared"
 
 
@@ -165,6 +167,29 @@ def resume_check(state: State, role: Role = Role.FINAL) -> str:
 def check_command(state: State, role: Role) -> str:
     """Return the command that makes a check or continues it."""
     return make("report", state.name, *(["--longer"] if role is Role.LONGER else []))
+
+
+def again(state: State, experiment: Experiment) -> str:
+    """Return that an earlier experiment had the same hypothesis, and how that ended, as a clause; "" if none had."""
+    earlier = state.experiments.get(experiment.same_as) if experiment.same_as is not None else None
+    if earlier is None:
+        return ""
+    where = ", on the new best" if earlier.proposed.parent != experiment.proposed.parent else ""
+    return f"again{where} (#{earlier.number} was {verdict(earlier)})"
+
+
+def pace(state: State) -> str:
+    """Return how long a training takes here, and how many experiments fit into an hour, as a clause; "" before the baseline has run."""
+    config, base = state.config, state.baseline
+    if config is None or config.computed or base is None or base.result.total_wall_s <= 0:
+        return ""
+    took = [
+        experiment.seconds for experiment in state.experiments.values() if experiment.verdict and experiment.measured
+    ]
+    mean = sum(took) / len(took) if len(took) >= TELLING else base.result.total_wall_s
+    slots = state.started.slots if state.started is not None else config.slots
+    hourly = f"{'about' if len(took) >= TELLING else 'at most'} {count(max(1, round(slots * 3600 / mean)), 'experiment')} an hour"
+    return f"one training took {duration(base.result.total_wall_s)} (its budget is {config.budget_s:g} s), {hourly}"
 
 
 def machine_speed(speed: float | None) -> str:

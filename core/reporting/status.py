@@ -91,6 +91,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         longer_check: The same with a longer budget.
         sigma, sigma_low, sigma_high: Noise of one score, and its 80% interval.
         noise: The same as text.
+        pace: How long a training takes, and how many experiments fit into an hour, as text; "" before the baseline has run.
         experiments, judged, tried, kept: Counts of experiments.
         counted: Those with a verdict that count against --max-experiments: all but skipped and interrupted ones.
         advice: What to do next after a run that has kept nothing, as sentences; empty otherwise.
@@ -147,6 +148,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
     sigma_low: float
     sigma_high: float
     noise: str
+    pace: str
     experiments: int
     judged: int
     counted: int
@@ -240,6 +242,7 @@ def status(
         sigma_low=low,
         sigma_high=high,
         noise=str(noise),
+        pace=phrases.pace(state),
         experiments=len(state.experiments),
         judged=state.judged,
         counted=state.counted,

@@ -250,7 +250,7 @@ def _recent(e: Recent, wide: int, width: int) -> Line:
 def _facts(status: RunStatus, width: int, brief: bool) -> list[Line]:
     """Return the counts, the time, the topics, the noise, the agents, the lessons, what was read in program.md, and warnings."""
     lines = _wrapped("tried", f"{status.tried}: {_outcomes(status)}", width)
-    lines += _wrapped("time", _time(status), width)
+    lines += _wrapped("time", "; ".join(filter(None, (_time(status), status.pace))), width)
     if status.topics:
         topics = ", ".join(
             f"{topic.name or 'other'} {topic.tried}{f' ({topic.kept} kept)' if topic.kept else ''}"
@@ -262,6 +262,8 @@ def _facts(status: RunStatus, width: int, brief: bool) -> list[Line]:
     if status.topics and status.untried and not brief:
         lines += _wrapped("not tried", ", ".join(status.untried), width)
     lines += _wrapped("noise", f"{status.noise} of one score", width)
+    if status.tried and not brief:
+        lines += _wrapped("scores", phrases.SCALE, width)
     agents = [note for note in status.scoreboard if not (brief and note.startswith(" "))]  # without their details
     for index, note in enumerate(agents):
         lines += _wrapped("agents" if index == 0 else "", note, width)
