@@ -119,7 +119,8 @@ def hints(name: Name = None, as_json: AsJson = False, logs: Logs = None) -> None
 
 @app.command()
 def hint(
-    text: Annotated[str | None, typer.Argument(help="What to tell the agent.", show_default=False)] = None,
+    text: Annotated[str | None, typer.Argument(help="What to tell the agent, in quotes.", show_default=False)] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     take_back: Annotated[
         int | None, typer.Option(help="Take back the hint of this number; `hints` lists them.", metavar="N")
     ] = None,
@@ -129,7 +130,7 @@ def hint(
     """Give the agent a hint, or take one back. The agent reads it before its next proposal."""
     from core.run import hinting
 
-    hinting.hint(find(logs), name, text, take_back)
+    hinting.hint(find(logs), name, text, take_back, more or ())
 
 
 @app.command()
@@ -200,9 +201,9 @@ def final_report(
 
             report_file.command(project, folder.name, trains=longer or seeds is not None)
         else:
-            from core import session
+            from core import report_command
 
-            session.final(project, folder.name, seeds, longer=longer, beside=beside)
+            report_command.final(project, folder.name, seeds, longer=longer, beside=beside)
     if as_json:
         from core.run import facts_commands
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,10 +36,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; doc
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder with the logs of all runs.", show_default="logs/")]
 Name = Annotated[
     str | None,
-    typer.Argument(help="The run. Default: the one that is running, else the one started last.", show_default=False),
+    typer.Argument(
+        help="The run; --run NAME means the same. Default: the one that is running, else the one started last.",
+        show_default=False,
+    ),
 ]
+RUN = "--run"  # names a run, in every command that takes one
 
 
+_BOUND = re.compile(r"(?P<way>greater|less) than (?:or equal to )?(?P<bound>[\d.]+)")
 UNREADABLE = "unable to parse string as a"  # in typer's message about a value that is not a number
 
 
@@ -62,7 +68,19 @@ class Commands(TyperGroup):
             if UNREADABLE in error.message and told:
                 given, whole = str(told[0].get("input"))[:40], " whole" if "integer" in error.message else ""
                 error.message = f"{given!r} is not a{whole} number. Give it without a unit, such as 5."
+            elif (limit := _BOUND.search(error.message)) is not None and told:
+                least = "at least" if limit["way"] == "greater" else "at most"
+                error.message = (
+                    f"{str(told[0].get('input'))[:40]} is out of range; it must be {least} {limit['bound']}."
+                )
             raise
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name of the command, the command and its arguments. A command whose argument is a run also takes it with --run."""
+        name, command, words = super().resolve_command(ctx, args)
+        params = command.params if command is not None else []
+        takes_run = any(param.name == "name" and param.param_type_name == "argument" for param in params)
+        return name, command, _run_as_argument(words) if takes_run else words
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of this name, or None if it does not exist."""
@@ -70,6 +88,17 @@ class Commands(TyperGroup):
         if command is not None:
             _without_flag_types(command.get_params(ctx))
         return command
+
+
+def _run_as_argument(words: list[str]) -> list[str]:
+    """Return the words of a command with the name after --run, if there is one, as an argument."""
+    end = words.index("--") if "--" in words else len(words)
+    for index, word in enumerate(words[:end]):
+        if word == RUN and index + 1 < end:
+            return [*words[:index], *words[index + 1 :]]
+        if word.startswith(f"{RUN}="):
+            return [*words[:index], word.removeprefix(f"{RUN}="), *words[index + 1 :]]
+    return words
 
 
 def _without_flag_types(params: list[Any]) -> list[Any]:

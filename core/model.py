@@ -239,7 +239,9 @@ class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
 class Limits(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
     """Limits at which the loop stops by itself. None means no limit."""
 
-    max_experiments: int | None = None  # verdicts of the whole run, without interrupted experiments
+    max_experiments: int | None = (
+        None  # experiments of the whole run with a verdict, without skipped and interrupted ones
+    )
     max_hours: float | None = None  # of work, since the start of the loop for which it was given
     max_crashes_in_a_row: int = 20
 

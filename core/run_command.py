@@ -47,7 +47,12 @@ def run(
         ),
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
+        float | None,
+        typer.Option(
+            help="Training seconds per experiment; set-up, scoring and repeats come on top. On a CPU, seconds of work of one core, which "
+            "take longer on a busy machine.",
+            show_default="60 on a CPU, 300 on a GPU",
+        ),
     ] = None,
     slots: Annotated[
         int | None, typer.Option(help="Number of experiments to train in parallel.", show_default="by the machine")
@@ -60,7 +65,7 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Stop when the run has N verdicts; skipped experiments count. A resumed run keeps its limits.",
+            help="Stop when the run has tried N experiments; skipped proposals do not count. A resumed run keeps its limits.",
             metavar="N",
         ),
     ] = None,

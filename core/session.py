@@ -24,25 +24,24 @@ from core.agents.default import default_agent, offer_missing
 from core.config import files
 from core.config.files import Config
 from core.execution import registry as executors
-from core.execution.base import ExecutorFailed
 from core.judging import schedule
-from core.judging.final_check import SEEDS, FinalCheck
+from core.judging.final_check import SEEDS
 from core.loop.approval import default_countdown_s
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine import stats
 from core.machine.project import Project, UsageError
-from core.model import ApprovalMode, Role, Tenancy
+from core.model import ApprovalMode, Tenancy
 from core.record import events as ev
 from core.record import run_lock
 from core.record.journal import JournalError
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import log_lines, phrases, status, summary
+from core.reporting import log_lines, status, summary
 from core.run import background, notices
 from core.run import notify as notifications
 from core.run.active import ActiveRun
-from core.run.background import say, tell
+from core.run.background import tell, typeset
 from core.run.device_use import check_run_device
 from core.run.opening import open_run
 from core.run.options import Options as Options
@@ -111,7 +110,7 @@ def run(
             unasked = notices.unasked(chosen.config.approval, start.gate_time_s)
             _record_notices(project, active, chosen, (config.sources_text(used), why, unasked))
             _work(active, maker(), executor, chosen, effective, attended, SEEDS if reports else 0)
-        reported = reports and _write_report(active)
+        reported = reports and write_run_report(active)
     finally:
         if notifier is not None:
             notifier.send("ended", notifications.ended(active.state), None, active.state)
@@ -214,48 +213,6 @@ def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -
             chosen = other
 
 
-def final(project: Project, name: str | None, seeds: int | None, *, longer: bool = False, beside: bool = False) -> None:
-    """Make the final check of a run on so many seeds (None for the usual number), print its outcome, and write the report.
-
-    Args:
-        project: The source tree and its logs.
-        name: The name of the run; None for the usual choice.
-        seeds: The number of seeds, those of earlier checks included.
-        longer: With a longer budget.
-        beside: Whether it may share its device with another run.
-
-    Raises:
-        UserError: It cannot be made.
-    """
-    from core.run.final_report import report as measured
-
-    options = Options(name=project.pick(name).name)
-    chosen = make_plan(project, options)
-    if not beside:
-        check_run_device(project, chosen)
-    maker = executors.maker(chosen.config)
-    active, lock = open_run(project, chosen, options, print_event, loop=False)
-    executor = maker(_slot(active, "harness-report.log", 0))
-
-    role = Role.LONGER if longer else Role.FINAL
-
-    async def work() -> FinalCheck:
-        try:
-            return await measured(active, executor, seeds or SEEDS, role)
-        finally:
-            await executor.close()
-
-    try:
-        outcome = asyncio.run(work())
-        say(phrases.longer_result(outcome, active.state) if longer else phrases.final_result(outcome))
-        _write_report(active)
-    except ExecutorFailed as error:
-        raise UsageError(str(error)) from error
-    finally:
-        active.journal.close()
-        lock.release()
-
-
 def prepare(project: Project, arguments: Sequence[str]) -> int:
     """Run prepare.py and return its exit code. Signals are passed on to it, so that it can clean up."""
     process = subprocess.Popen([sys.executable, str(project.root / "prepare.py"), *arguments])
@@ -265,6 +222,7 @@ def prepare(project: Project, arguments: Sequence[str]) -> int:
 
 
 def print_event(event: ev.AnyEvent, state: State) -> None:
+    """Print the log line of an event."""
     text = log_lines.line(event, state)
     if text:
         tell(text)
@@ -309,7 +267,7 @@ def _work(
     countdown_s = start.gate_time_s or default_countdown_s(config.budget_s)
 
     async def work() -> None:
-        slots = [maker(_slot(active, f"harness-{index}.log", index)) for index in range(config.slots)]
+        slots = [maker(slot_of(active, f"harness-{index}.log", index)) for index in range(config.slots)]
         attend_s = ATTEND_S if attended else 0.0
         loop = Loop(
             active, Proposer(agent), slots, ends.limits, tell,
@@ -342,7 +300,7 @@ def _work(
     asyncio.run(work())
 
 
-def _write_report(active: ActiveRun) -> bool:
+def write_run_report(active: ActiveRun) -> bool:
     """Write report.html and report.png. Returns whether that worked; if not, a notice says why. A signal ends it early."""
     with _handling((signal.SIGTERM, signal.SIGHUP), _interrupt):
         why = write_report(active.project, active.folder)
@@ -368,7 +326,8 @@ def _interrupt(number: int) -> None:
     raise KeyboardInterrupt
 
 
-def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
+def slot_of(active: ActiveRun, log: str, index: int) -> executors.Slot:
+    """Return what an executor needs to know of the slot with this index, which writes into the file `log`."""
     config, state, folder = active.config, active.state, active.folder
     place, log_file = folder / HARNESS, folder / log
     return executors.Slot(place, config.device, log_file, index, config.compiles, state.id, state.kind)
@@ -386,7 +345,9 @@ def _summary(active: ActiveRun, logs: object, *, reported: bool) -> None:
     run_status = status.status(active.state, schedule.noise(active.state), None, Picture())
     lines = summary.at_end(run_status, _short(active.folder), branch, again, reported=reported)
     if sys.stdout.isatty():
-        Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
+        Console().print(
+            Panel(typeset("\n".join(lines[1:])), title=lines[0], title_align="left", expand=False), markup=False
+        )
     else:
         for line in lines:
             tell(line)

@@ -112,6 +112,11 @@ class Verdict(StrEnum):
         return not self.may_repeat and not self.stopped
 
     @property
+    def counts(self) -> bool:
+        """Whether it counts against --max-experiments. A skipped one does not, since the skip is a veto: nothing was trained."""
+        return not self.stopped
+
+    @property
     def lost(self) -> bool:
         """Whether it counts against the idea."""
         return self.tried and not self.kept

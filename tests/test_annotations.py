@@ -14,6 +14,7 @@ UNTYPED = {
     "core/cli_options.py: Commands.get_params": "the classes of a private copy of click",
     "core/cli_options.py: Commands.invoke": "the classes of a private copy of click",
     "core/cli_options.py: Commands.get_command": "the classes of a private copy of click",
+    "core/cli_options.py: Commands.resolve_command": "the classes of a private copy of click",
     "core/execution/cluster/ray_cluster.py: RayCluster.__init__": "Ray, which is not required",
     "core/execution/cluster/ray_head.py: joined": "Ray, which is not required",
     "core/execution/cluster/ray_cluster.py: RayRemote.__init__": "Ray, which is not required",

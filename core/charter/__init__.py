@@ -110,5 +110,5 @@ def _unused_words(sentences: Sequence[str]) -> str:
     latest = sentences[-1:] if many else sentences[::-1]
     shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in latest)
     if many:
-        return f"{len(sentences)} sentences are not used by search, the last one {shown}"
+        return f"{len(sentences)} sentences are only for language models (docs/guide.md), the last one {shown}"
     return f"not used by search, which uses a section only if it understands all of it: {shown}"

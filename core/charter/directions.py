@@ -19,6 +19,7 @@ from core.text import sanitize_line
 EXAMPLES = "try WIDTH, set WIDTH to 256, avoid the optimizer, leave DEPTH alone, focus on attention, only the schedule"
 LONGEST = 200  # characters of a sentence that may be a wish
 
+WHOLE = "search uses a hint only if it understands all of it"
 _TOPIC_OF = {word: topic for topic, words in TARGET.topics.items() for word in (topic, *words)}
 # Bare names below such a heading are to be left alone.
 HANDS_OFF = r"(?:to )?leave alone|(?:do not|don['’]t) (?:touch|change)|off[ _-]limits"
@@ -70,6 +71,8 @@ def _whole(kind: Kind, form: str) -> str:
 
 
 _WITH_VERB, _ALL = _compiled(_FORMS), _compiled(_FORMS + _BARE)
+_TOPICS_ONLY = re.compile(_whole("try", _OBJECTS), re.I)
+_COMPARED = re.compile(rf"(?:a |an |the )?(?:(?P<up>{_UP})|(?P<down>{_DOWN})) (?P<words>.+)", re.I)
 _OBJECT = re.compile(
     r"(?:changes? (?:of|to|in) |changing |touching |trying |tuning |moving )?(?:the |a |an )?(?P<words>.+?)(?: changes?)?", re.I
 )  # fmt: skip
@@ -142,13 +145,22 @@ def parse(text: str, known: Collection[str], *, reason: bool = False) -> tuple[D
     texts = [re.sub(r"^[-*+] ", "", words) for words in sentences(text)]
     if not texts:
         raise NotUsable("it is empty")
-    directions = []
+    directions: list[Direction] = []
+    problems = []
     for sentence in texts:
         try:
-            directions.append(_sentence(sentence, known, forms))
+            directions += _sentence(sentence, known, forms, bare_topics=not reason)
         except NotUsable as error:
-            raise NotUsable(f"“{sanitize_line(sentence, 60)}”: {error}" if len(texts) > 1 else str(error)) from None
+            problems.append(f"“{sanitize_line(sentence, 60)}”: {error}" if len(texts) > 1 else str(error))
+    if problems:
+        raise NotUsable("; ".join([*dict.fromkeys(problems), *_rest(directions)]))
     return tuple(directions)
+
+
+def _rest(directions: Iterable[Direction]) -> tuple[str, ...]:
+    """Return what was understood of a text of which something was not, as a clause."""
+    words = "; ".join(described(directions))
+    return (f"“{words}” alone would do ({WHOLE})",) if words else ()
 
 
 def of_sections(blocks: Iterable[Block], known: Collection[str]) -> tuple[tuple[Direction, ...], tuple[str, ...]]:
@@ -193,12 +205,12 @@ def _of_block(block: Block, known: Collection[str]) -> tuple[Direction, ...]:
     texts = [sentence for sentence in block.sentences if not _AIM.fullmatch(sentence)]
     if kind and len(texts) == 1:
         try:
-            return (_about(kind, texts[0].rstrip("."), known),)
+            return _about(kind, texts[0].rstrip("."), known)
         except NotUsable:
             pass
     if kind == "avoid":
         raise NotUsable("below “avoid” only names can be read")
-    directions = tuple(_sentence(sentence, known) for sentence in texts)
+    directions = tuple(direction for sentence in texts for direction in _sentence(sentence, known))
     if any(direction.kind == "set" for direction in directions):
         raise NotUsable("a value to set is for a hint")
     return directions
@@ -213,7 +225,10 @@ def _label(title: str) -> Kind | None:
     raise NotUsable("it stands below a heading or lead-in that may turn it round")
 
 
-def _sentence(sentence: str, known: Collection[str], forms: Patterns = _ALL) -> Direction:
+def _sentence(
+    sentence: str, known: Collection[str], forms: Patterns = _ALL, *, bare_topics: bool = False
+) -> tuple[Direction, ...]:
+    """Parse a sentence. With `bare_topics` one that only names topics is a wish to try them. Raises NotUsable."""
     why = NotUsable(f"it knows forms such as: {EXAMPLES}")
     for kind, pattern in forms if len(sentence) <= LONGEST else ():
         if (match := pattern.fullmatch(sentence)) is None:
@@ -221,28 +236,56 @@ def _sentence(sentence: str, known: Collection[str], forms: Patterns = _ALL) -> 
         groups = match.groupdict()
         way = "up" if groups.get("up") else "down" if groups.get("down") else ""
         try:
-            direction = _about(kind, match["objects"], known, way, groups.get("value") or "")
+            directions = _about(kind, match["objects"], known, way, groups.get("value") or "")
         except NotUsable as error:
             why = error
             continue
-        others = direction.topics or direction.ideas
-        if (kind == "set" and (len(direction.names) != 1 or others)) or (way and others):
+        if any(_is_unclear(direction) for direction in directions):
             continue
-        return direction
+        return directions
+    match = _TOPICS_ONLY.fullmatch(sentence) if bare_topics and len(sentence) <= LONGEST else None
+    topics = [_topic(words) for words in _SEPARATOR.split(match["objects"])] if match is not None else []
+    if topics and all(topics):
+        return (Direction("try", tuple(dict.fromkeys(topics))),)
     raise why
 
 
-def _about(kind: Kind, objects: str, known: Collection[str], way: str = "", value: str = "") -> Direction:
-    topics: list[str] = []
-    names: list[str] = []
-    ideas: list[str] = []
-    for words in _SEPARATOR.split(objects):
-        topic, name, idea = _lookup(words, known)
-        topics += [topic] if topic else []
-        names += [name] if name else []
-        ideas += [idea] if idea else []
-    unique = (tuple(dict.fromkeys(group)) for group in (topics, names, ideas))
-    return Direction(kind, next(unique), next(unique), way, value, next(unique))
+def _is_unclear(direction: Direction) -> bool:
+    """Return whether a wish makes no sense: a value for anything but one constant, or a way for a topic or an idea."""
+    others = direction.topics or direction.ideas
+    return (direction.kind == "set" and (len(direction.names) != 1 or bool(others))) or bool(direction.way and others)
+
+
+def _about(kind: Kind, objects: str, known: Collection[str], way: str = "", value: str = "") -> tuple[Direction, ...]:
+    """Return the wishes about these objects: one, or one for each way, as in "a smaller batch and a larger width".
+
+    Raises:
+        NotUsable: An object is unknown. The message has a clause for each of those.
+    """
+    by_way: dict[str, tuple[list[str], list[str], list[str]]] = {}
+    problems = []
+    for text in _SEPARATOR.split(objects):
+        words = text
+        if kind == "try" and (compared := _COMPARED.fullmatch(text.strip())) is not None:
+            way, words = "up" if compared["up"] else "down", compared["words"]
+        try:
+            found = _lookup(words, known)
+        except NotUsable as error:
+            problems.append(str(error))
+            continue
+        for group, name in zip(by_way.setdefault(way, ([], [], [])), found, strict=True):
+            group += [name] if name else []
+    directions = tuple(
+        Direction(kind, _unique(topics), _unique(names), each, value, _unique(ideas))
+        for each, (topics, names, ideas) in by_way.items()
+    )
+    if problems:
+        raise NotUsable("; ".join([*problems, *_rest(directions)]))
+    return directions
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def _lookup(text: str, known: Collection[str]) -> tuple[str, str, str]:
@@ -250,16 +293,21 @@ def _lookup(text: str, known: Collection[str]) -> tuple[str, str, str]:
     match = _OBJECT.fullmatch(text.strip())
     words = match["words"].strip() if match else ""
     code = words.strip("`").removesuffix("()")
-    if "`" not in words and (topic := _TOPIC_OF.get(" ".join(words.lower().replace("-", " ").split()))):
+    if topic := _topic(text):
         return topic, "", ""
     if code in known:
         return "", code, ""
     plain = {_bare(name): name for name in known if name.isupper()}
+    meant = tuple(name for name in _KNOBS_OF.get(_bare(code), ()) if name in known)
+    if len(meant) == 1 and "`" not in words and "_" not in words:
+        return "", meant[0], ""
     if _bare(code) in plain and "`" not in words:
         return "", plain[_bare(code)], ""
     if _bare(code) in _IDEA_OF:
         return "", "", _IDEA_OF[_bare(code)]
-    close = _IDEA_OF | plain
+    if meant:
+        raise NotUsable(f"“{words[:40]}” may be {' or '.join(meant)} (did you mean {meant[0]}?)")
+    close = {words: names[0] for words, names in _KNOBS_OF.items() if names[0] in known} | _IDEA_OF | plain
     near = difflib.get_close_matches(_bare(code), close, n=1, cutoff=0.75) if words else []
     hint = f" (did you mean {close[near[0]]}?)" if near else ""
     shown = words or text.strip()
@@ -268,10 +316,18 @@ def _lookup(text: str, known: Collection[str]) -> tuple[str, str, str]:
     )
 
 
+def _topic(text: str) -> str:
+    """Return the topic that these words name, or ""."""
+    match = _OBJECT.fullmatch(text.strip())
+    words = match["words"].strip() if match is not None else ""
+    return _TOPIC_OF.get(" ".join(words.lower().replace("-", " ").split()), "") if "`" not in words else ""
+
+
 def _bare(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
 
 
+_KNOBS_OF = {_bare(words): names for words, names in TARGET.knob_words.items()}
 _IDEA_OF = {_bare(entry.name): entry.name for entry in TARGET.book}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli_options import AsJson, Logs
+from core.cli_options import AsJson, Logs, Name
 from core.machine.project import find as find_project
 from core.machine.project import shown_path
 from core.run.background import say
@@ -19,15 +19,11 @@ if TYPE_CHECKING:
     from core.export.training import Exported
     from core.record.state import State
 
-Run = Annotated[
-    str | None,
-    typer.Option("--run", help="The run. Default: the one that is running, else the one started last.", metavar="NAME"),
-]
 Beside = Annotated[bool, typer.Option("--beside", help="Do it beside a run that trains on the same device.")]
 
 
 def export(
-    run: Run = None,
+    name: Name = None,
     experiment: Annotated[
         str, typer.Option(help="Which train.py: start, best, or the number of an experiment.", metavar="N|start|best")
     ] = "best",
@@ -48,7 +44,7 @@ def export(
     from core.run.reading import read_state
 
     project = find_project(logs)
-    folder = project.pick(run)
+    folder = project.pick(name)
     state = read_state(folder)
     if out is not None:
         exports.make_empty(out)
@@ -89,7 +85,7 @@ def _say_exported(exported: Exported, place: Path, state: State) -> None:
 
 
 def sample(
-    run: Run = None,
+    name: Name = None,
     prompt: Annotated[
         str | None, typer.Option(help="What the text begins with.", metavar="TEXT", show_default="by the dataset")
     ] = None,
@@ -109,7 +105,7 @@ def sample(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else samples.WIDTH
     text = prompt.encode(errors="replace").decode() if prompt is not None else None  # bytes that are not UTF-8
     found = write_samples(
-        find_project(logs), run, text, tokens, temperature, seed, beside=beside, say=_tell_error if as_json else say
+        find_project(logs), name, text, tokens, temperature, seed, beside=beside, say=_tell_error if as_json else say
     )
     say(samples.as_json(found) if as_json else samples.as_text(found, width, sys.stdout.isatty()))
 

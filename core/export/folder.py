@@ -8,10 +8,12 @@ from pathlib import Path
 
 import msgspec
 
+from core.export.samples import default_prompt
 from core.machine.project import UsageError
 from core.reporting import phrases
 from core.target import TARGET
 from core.text import capital
+from nanochat.contract.shell import quoted
 from nanochat.contract.value import Data
 
 EXPORT = "export"  # in the folder of a run: one folder for each exported version
@@ -157,7 +159,7 @@ def _readme(facts: Facts) -> str:
 
 ```
 pip install torch tiktoken
-python sample.py "Once upon a time" --tokens 200
+{quoted(["python", LOADER, default_prompt(facts.dataset)])} --tokens 200
 ```
 
 Your own code can use the model as `{LOADER}` does, in about 20 lines:

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.judging import pairing, policy
+from core.judging import gain, pairing, policy
 from core.judging.gain import Difference
 from core.judging.schedule import Work
 from core.model import Role
@@ -33,7 +33,19 @@ class FinalCheck(Difference):
     """The outcome: means over fresh seeds, in bpb on the test split.
 
     `error` comes from the run's noise, or from these pairs if they scatter more.
+
+    Attributes:
+        wanted: Number of seeds, those that are still to be measured included; 0 if no more are.
+        chosen: The gain of the run on the seeds of the keep rule, if it is to be compared with this one.
     """
+
+    wanted: int = 0
+    chosen: Difference | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all seeds are measured. Before that there is no verdict."""
+        return self.seeds >= self.wanted
 
     @property
     def needed(self) -> float:
@@ -42,13 +54,21 @@ class FinalCheck(Difference):
 
     @property
     def holds(self) -> bool:
-        """Whether the best is better by more than the noise."""
-        return TARGET.gain(self.change) > self.needed
+        """Whether the best is better by more than the noise, on all seeds."""
+        return self.complete and TARGET.gain(self.change) > self.needed
 
     @property
     def is_worse(self) -> bool:
-        """Whether the best is worse than the start by more than the noise."""
-        return TARGET.gain(self.change) < -self.needed
+        """Whether the best is worse than the start by more than the noise, on all seeds."""
+        return self.complete and TARGET.gain(self.change) < -self.needed
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether the gain is clearly smaller than that of the run, by more than two standard errors of their difference."""
+        if self.chosen is None or not self.complete:
+            return False
+        lost = TARGET.gain(self.chosen.change) - TARGET.gain(self.change)
+        return lost > CLEAR * math.hypot(self.error, self.chosen.error)
 
 
 def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterator[Work]:
@@ -68,16 +88,22 @@ def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iter
     several = pairing.has_several_groups(state)
     for index in range(seeds):
         seed = policy.seed(state.config.seed, first + index)
-        lacking = [commit for commit in both if seed not in check.scores.get(commit, {})]
-        if not lacking and not _comparable(state, check, seed):
-            lacking = [min(both, key=lambda commit: check.conditions[commit][seed].turn)]
-        if any(check.tries.get((commit, seed), 0) >= CHECK_TRIES for commit in lacking):
-            continue
+        lacking = _lacking(state, check, seed)
         ordered = lacking if index % 2 == 0 else lacking[::-1]  # neither is always first
         nodes = _nodes(state, check, seed, [commit for commit in both if commit not in lacking])
         for commit in ordered[:1] if several else ordered:
             if (commit, seed) not in running:
                 yield Work(role, commit, seed, nodes=nodes)
+
+
+def _lacking(state: State, check: Check, seed: int) -> list[str]:
+    """Return which of the two are still to be trained on a seed. None if one of them has failed there too often."""
+    assert state.start_commit is not None
+    both = (state.start_commit.commit, state.incumbent)
+    lacking = [commit for commit in both if seed not in check.scores.get(commit, {})]
+    if not lacking and not _comparable(state, check, seed):
+        lacking = [min(both, key=lambda commit: check.conditions[commit][seed].turn)]
+    return [] if any(check.tries.get((commit, seed), 0) >= CHECK_TRIES for commit in lacking) else lacking
 
 
 def _nodes(state: State, check: Check, seed: int, measured: list[str]) -> tuple[str, ...]:
@@ -119,4 +145,20 @@ def outcome(state: State, sigma: float, role: Role = Role.FINAL, until_t: float 
     n = len(shared)
     mean_start, mean_best = (sum(scores[seed] for seed in shared) / n for scores in (start, best))
     scatter = statistics.stdev(best[seed] - start[seed] for seed in shared) if n > 2 else 0.0
-    return FinalCheck(mean_start, mean_best, error=max(sigma * math.sqrt(2), scatter) / math.sqrt(n), seeds=n)
+    return FinalCheck(
+        mean_start,
+        mean_best,
+        error=max(sigma * math.sqrt(2), scatter) / math.sqrt(n),
+        seeds=n,
+        wanted=n + _pending(state, check, role, shared),
+        chosen=gain.so_far(state, sigma) if role is Role.FINAL else None,
+    )
+
+
+def _pending(state: State, check: Check, role: Role, measured: list[int]) -> int:
+    """Return how many seeds are still to be measured."""
+    assert state.config is not None
+    planned = (state.started.final_seeds if state.started is not None and role is Role.FINAL else 0) or SEEDS
+    first = FIRST if role is Role.FINAL else FIRST_LONGER
+    seeds = {policy.seed(state.config.seed, first + index) for index in range(planned)} - set(measured)
+    return max(0, min(sum(bool(_lacking(state, check, seed)) for seed in seeds), planned - len(measured)))

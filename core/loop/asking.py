@@ -83,7 +83,7 @@ class Asking:
         if self._ending.reason or self.exhausted or state.paused:
             return False
         ahead = sum(1 for experiment in state.open.values() if not experiment.launched)
-        return ahead < 1 and (limit is None or state.judged + len(state.open) < limit)
+        return ahead < 1 and (limit is None or state.counted + len(state.open) < limit)
 
     async def close(self) -> None:
         """End what is asked for besides a proposal, and release the agent."""
@@ -164,7 +164,7 @@ class Asking:
     def _proposals_per_load(self) -> int:
         """Return how many proposals to ask for while the model is loaded, within the run's limit."""
         limit, state = self._ending.limits.max_experiments, self._active.state
-        left = LOAD if limit is None else limit - state.judged - len(state.open)
+        left = LOAD if limit is None else limit - state.counted - len(state.open)
         return max(1, min(LOAD, left))
 
     def _back_off(self, reason: str, wait_s: float = 0.0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.agents.search.steering import REFUSED
 from core.git.errors import RepositoryError
 from core.loop import human_actions
 from core.loop.approval import Approval
@@ -128,8 +129,10 @@ class Control:
         """Record a hint."""
         if not text.strip() or len(text) > HINT_CHARACTERS:
             return False, f"A hint has 1 to {HINT_CHARACTERS} characters. Nothing was recorded."
-        self._active.record(ev.Hint(text=text))
-        return True, f"hint {len(self._active.state.all_hints)}: {self._reader_text()}"
+        answer = self._search_answer(text)
+        unused = answer.removeprefix(REFUSED) if answer.startswith(REFUSED) else ""
+        self._active.record(ev.Hint(text=text, unused=unused))
+        return True, f"hint {len(self._active.state.all_hints)}: {self._reader_text(answer)}"
 
     def _take_back_hint(self, number: int) -> tuple[bool, str]:
         all_hints = self._active.state.all_hints
@@ -141,13 +144,16 @@ class Control:
         self._active.publish()  # a reason for skipping stands in the notebook
         return True, f"hint {number} is taken back; no agent sees it from now on"
 
-    def _reader_text(self) -> str:
-        """Return what the agent does with the latest hint or reason. `search` only acts on some of them."""
-        if self._agent == "search":
-            return self._active.program.answer()
+    def _search_answer(self, hint: str | None = None) -> str:
+        """Return what `search` does with a new hint, or with the latest reason for skipping; "" if it does not propose."""
         team = self._agent.split(",")  # without stand-ins
-        also = f"; {self._active.program.answer()}" if "search" in team else ""
-        return f"the agent reads it before its next proposal{also}"
+        return self._active.program.answer(hint) if "search" in team else ""
+
+    def _reader_text(self, answer: str) -> str:
+        """Return what the agent does with the latest hint or reason. `answer`: what `search` does, which only acts on some of them."""
+        if self._agent == "search":
+            return answer
+        return f"the agent reads it before its next proposal{f'; {answer}' if answer else ''}"
 
     def _answer(self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold) -> str:
         """Carry out an answer to the waiting proposal."""
@@ -165,7 +171,7 @@ class Control:
                 )
                 if not reason.strip():
                     return f"skipped #{number}"
-                reader_text = self._reader_text()
+                reader_text = self._reader_text(self._search_answer())
                 return f"skipped #{number}, hint {len(self._active.state.all_hints)}: {reader_text}"
             case commands.Revise():
                 return human_actions.revise(self._active, number, command.source, command.hypothesis, command.parent)

@@ -48,7 +48,7 @@ class Ending:
         limits = self.limits
         if self.reason:
             return
-        if limits.max_experiments is not None and state.judged >= limits.max_experiments and not state.open:
+        if limits.max_experiments is not None and state.counted >= limits.max_experiments and not state.open:
             self.stop(f"reached --max-experiments {limits.max_experiments}", finished=True, check_result=True)
         elif limits.max_hours is not None and self._hours >= limits.max_hours:
             self.stop(f"reached --max-hours {limits.max_hours:g}", finished=True, check_result=True)

@@ -28,6 +28,7 @@ from core.run import commands
 from core.run.active import ActiveRun
 from core.run.live import Live
 
+CHECK_INTERRUPTED = "the final check was interrupted"
 TICK_S = 1.0  # how often clocks, limits and the disk are checked when nothing else happens
 
 
@@ -113,10 +114,13 @@ class Loop:
             self.active.record(ev.Stopped(reason=ending.reason, finished=True))
         if ending.failure is not None:
             raise ending.failure
-        self.active.record(ev.Stopped(reason=ending.reason, finished=ending.finished))
+        reason, finished = ending.reason, ending.finished
+        if finished and ending.now and self._lacks_check():  # the next start continues the run, and so the check
+            reason, finished = f"{reason}; {CHECK_INTERRUPTED}", False
+        self.active.record(ev.Stopped(reason=reason, finished=finished))
         self.active.publish()
         self.active.publish_due(now=True)
-        return ending.reason
+        return reason
 
     def stop(self, reason: str, *, now: bool = False) -> None:
         """End the loop after the running experiments, or `now` without waiting for them."""
@@ -192,6 +196,10 @@ class Loop:
         if work or not self._ending.check_result or state.paused:
             return work
         return list(final_check.next_work(state, self._final_seeds))
+
+    def _lacks_check(self) -> bool:
+        """Return whether the final check that belongs to the end of the run is not complete."""
+        return next(final_check.next_work(self.active.state, self._final_seeds), None) is not None
 
     async def _sleep(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -26,6 +26,7 @@ class Experiment:
     failure: ev.Measured | None = None  # its latest job without a score
     judged: ev.Judged | None = None
     latest: ev.Proposed | ev.Revised | ev.Rebased = field(init=False)  # the event with its present commit
+    same_as: int | None = None  # the latest experiment before it with the same hypothesis
     kept_as: str = ""  # the commit on the run's branch, once kept
     attempts: list[str] = field(default_factory=list)  # all its commits, in order
     launched: bool = False
@@ -227,6 +228,7 @@ class Hint:
     skipped: int | None = None  # the experiment that was skipped for this reason; None for a hint
     t: float = 0.0
     taken_back: bool = False
+    unused: str = ""  # why `search` cannot use it, if that is the agent or one of several
     at: int = 0  # the number of the next experiment when it was said
 
 

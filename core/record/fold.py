@@ -83,7 +83,9 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.refused += 1
             state.refusals[event.agent] = state.refusals.get(event.agent, 0) + 1
         case ev.Hint():
-            state.all_hints.append(Hint(len(state.all_hints) + 1, event.text, t=event.t, at=state.next_number))
+            state.all_hints.append(
+                Hint(len(state.all_hints) + 1, event.text, t=event.t, unused=event.unused, at=state.next_number)
+            )
         case ev.TakenBack():
             _taken_back(state, event.number)
         case ev.Paused():
@@ -111,6 +113,9 @@ def _proposed(state: State, event: ev.Proposed) -> None:
         experiment.val_bpb, experiment.measured = state.mean(event.commit), earlier.measured
         experiment.revised, experiment.scored = earlier.revised, earlier.scored
         experiment.peak_memory = earlier.peak_memory
+    else:
+        experiment.same_as = state.hypotheses.get(event.hypothesis)
+    state.hypotheses[event.hypothesis] = event.number
     state.known.add(event.commit)
     state.experiments[event.number] = state.open[event.number] = experiment
 
@@ -278,6 +283,7 @@ def _judged(state: State, event: ev.Judged) -> None:
     state.aborted.discard(event.number)
     if verdict is not Verdict.INTERRUPTED and before is None:
         state.judged += 1
+        state.counted += verdict.counts
     state.tried += verdict.tried - (before is not None and before.tried)
     if verdict.kept:
         state.known.update((event.commit, *(part.commit for part in event.parts)))

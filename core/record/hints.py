@@ -26,4 +26,10 @@ def words(hint: Hint) -> str:
     when = time.strftime("%H:%M", time.localtime(hint.t))
     why = f"why #{hint.skipped} was skipped: " if hint.skipped is not None else ""
     back = "  (taken back)" if hint.taken_back else ""
-    return f"{when}  {why}{sanitize_line(hint.text, 500)}{back}"
+    unused = f"  ({unused_words(hint)})" if hint.unused and not back else ""
+    return f"{when}  {why}{sanitize_line(hint.text, 500)}{unused}{back}"
+
+
+def unused_words(hint: Hint) -> str:
+    """Return why `search` does not use a hint that it cannot use, as a clause."""
+    return f"not used by search: {sanitize_line(hint.unused, 300)}"

@@ -56,6 +56,7 @@ class State:
     disturbances: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its disturbed jobs in a row
     failures: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its failed jobs in a row
     kept: list[int] = field(default_factory=list)
+    hypotheses: dict[str, int] = field(default_factory=dict)  # hypothesis -> the latest experiment that has it
     open: dict[int, Experiment] = field(default_factory=dict)  # experiments without a verdict
     running: dict[str, ev.Launched] = field(default_factory=dict)
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class State:
     stopped: ev.Stopped | None = None
     crash_streak: int = 0
     judged: int = 0  # experiments with a verdict other than interrupted
+    counted: int = 0  # those of them that count against --max-experiments: all but the skipped ones
     tried: int = 0  # experiments that were tried, see `Verdict.tried`
     judged_since_incumbent: int = 0  # scored experiments since the incumbent was last measured
     refused: int = 0

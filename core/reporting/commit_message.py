@@ -37,7 +37,8 @@ def commit_message(state: State, noise: Noise) -> str:
 def _subject(state: State, sigma: float) -> str:
     """Return the first line, with the gain measured afresh once it was. A name of a run that does not fit is left out."""
     count = len(state.kept)
-    difference = final_check.outcome(state, sigma) or gain.so_far(state, sigma)
+    check = final_check.outcome(state, sigma)
+    difference = check if check is not None and check.complete else gain.so_far(state, sigma)
     scores = f"{TARGET.metric} {phrases.scores(difference)}: " if difference is not None else ""
     kept = f"{scores}{count} change{'s' if count > 1 else ''} kept by AutoResearch"
     subject = f"Rehearsal: {kept}" if _computed(state) else kept

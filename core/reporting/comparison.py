@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 
 from core.change import edits
 from core.judging.final_check import CLEAR
-from core.judging.gain import Contrast, Scale
+from core.judging.gain import VISIBLE, Contrast, Scale
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import phrases
@@ -31,6 +30,8 @@ class Side(Data, frozen=True, kw_only=True):
         verdict: Its verdict; "" for the start, and before it has one.
         agent: Who proposed it; "" for the start.
         val_bpb: Its score; None if it was not measured.
+        raw_bpb: The mean of its trainings, without the pairs; None if it was not measured.
+        seeds: Number of its trainings.
         change: The paired change against its parent; negative is better. None without a pair.
         error: Standard error of `change`.
         parent: The number of its parent, 0 for the start; None if it is the start.
@@ -43,6 +44,8 @@ class Side(Data, frozen=True, kw_only=True):
     verdict: str
     agent: str
     val_bpb: float | None
+    raw_bpb: float | None
+    seeds: int
     change: float | None
     error: float | None
     parent: int | None
@@ -157,14 +160,12 @@ def lines(comparison: Comparison, width: int = WIDTH) -> list[Line]:
     return [*rows, *_labelled("difference", comparison.words, width, tone)]
 
 
-def text(comparison: Comparison, width: int = WIDTH) -> Iterator[str]:
-    """Yield what `compare` prints, as lines."""
-    yield f"{comparison.run}: {comparison.first.name} and {comparison.second.name}"
-    for line in lines(comparison, width):
-        yield "".join(span.text for span in line).rstrip()
-    yield ""
-    yield difference_title(comparison)
-    yield from sanitize_text(comparison.diff).split("\n")[2:-1]  # without the names of the files
+def text(comparison: Comparison, width: int = WIDTH) -> tuple[list[str], list[str]]:
+    """Return what `compare` prints, as lines: the facts, and the diff."""
+    facts = [f"{comparison.run}: {comparison.first.name} and {comparison.second.name}"]
+    facts += ["".join(span.text for span in line).rstrip() for line in lines(comparison, width)]
+    diff = sanitize_text(comparison.diff).split("\n")[2:-1]  # without the names of the files
+    return [*facts, "", difference_title(comparison)], diff
 
 
 def difference_title(comparison: Comparison) -> str:
@@ -182,7 +183,8 @@ def _side(state: State, scale: Scale, experiment: Experiment | None, sigma: floa
         start = state.start_commit.commit if state.start_commit is not None else ""
         return Side(
             number=START, hypothesis="The train.py that the run started from.", outcome="the start", verdict="", agent="",
-            val_bpb=scale.score(start), change=None, error=None, parent=None, commit=start,
+            val_bpb=scale.score(start), raw_bpb=state.mean(start), seeds=len(state.scores.get(start, ())),
+            change=None, error=None, parent=None, commit=start,
         )  # fmt: skip
     return Side(
         number=experiment.number,
@@ -191,6 +193,8 @@ def _side(state: State, scale: Scale, experiment: Experiment | None, sigma: floa
         verdict=experiment.verdict.value if experiment.verdict is not None else "",
         agent=experiment.agent,
         val_bpb=scale.of(experiment),
+        raw_bpb=experiment.val_bpb if not experiment.is_pending_retry else None,
+        seeds=len(state.scores.get(experiment.commit, ())),
         change=scale.change(experiment),
         error=scale.error(experiment, sigma),
         parent=next((number for number in state.kept if state.experiments[number].kept_as == experiment.parent), START),
@@ -202,6 +206,9 @@ def _figures(side: Side) -> str:
     """Return the verdict, the score and the change of one of the two, as text."""
     parts = [side.outcome] if side.number else []
     parts.append(f"{TARGET.metric} {side.val_bpb:.4f}" if side.val_bpb is not None else "no score")
+    if side.val_bpb is not None and side.raw_bpb is not None and abs(side.val_bpb - side.raw_bpb) >= VISIBLE:
+        seeds = f"{side.seeds} seeds" if side.seeds > 1 else "one seed"
+        parts[-1] += f" (measured {side.raw_bpb:.4f} on {seeds})"
     if side.change is not None:
         parts.append(f"{phrases.change(side.change, side.error)} against {side.against}")
     return ", ".join([*parts, *([f"by {phrases.one_line(side.agent, 60)}"] if side.agent else [])])

@@ -26,7 +26,11 @@ _SAID = re.compile(rf"(?:Crashed, [\w -]+:|(?:Better|Worse) by [\d.]+ {TARGET.un
 def line(event: ev.AnyEvent, state: State) -> str | None:
     """Return the log line of an event, or None for an event that humans need not see. `state`: the state after it."""
     words = _words(event, state)
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {sanitize_line(words)}" if words else None
+    return (
+        f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {phrases.typeset(sanitize_line(words))}"
+        if words
+        else None
+    )
 
 
 def _words(event: ev.AnyEvent, state: State) -> str | None:
@@ -42,7 +46,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
                 else ""
             )
             return (
-                f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
+                f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each"
+                f"{_on_top(state)} · "
                 f"agent {event.agent} · {event.slots} at a time{detail}{asks}{_limits(event)}"
             )
         case ev.Charter(problem=problem) if problem:
@@ -56,6 +61,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"start from {event.commit[:7]}{f' with {moved}, {phrases.NOT_COMPARED}' if moved else ''}"
         case ev.Proposed():
             again = f" (retry of #{event.retry_of})" if event.retry_of else ""
+            repeated = phrases.again(state, state.experiments[event.number])
+            again += f", {repeated}" if repeated else ""
             words = (
                 f"#{event.number} proposed by {event.agent}{again}{_instead(event.notes)}: {one_line(event.hypothesis)}"
             )
@@ -141,7 +148,7 @@ def _limits(event: ev.Started) -> str:
     limits, before = event.limits, event.hours_before
     used = f", {before:.1f} h used" if before else ""
     phrases_of = {
-        "max_experiments": f"at {phrases.count(limits.max_experiments or 0, 'verdict')}",
+        "max_experiments": f"at {phrases.count(limits.max_experiments or 0, 'experiment')}",
         "max_hours": f"after {limits.max_hours or 0:g} h",
         "max_crashes_in_a_row": f"after {limits.max_crashes_in_a_row} failures in a row",
     }
@@ -151,6 +158,12 @@ def _limits(event: ev.Started) -> str:
         if getattr(limits, name) != getattr(Limits(), name)
     ]
     return f" · ends {' or '.join(found)}" if found else ""
+
+
+def _on_top(state: State) -> str:
+    """Return what an experiment takes besides its budget, in brackets; "" once experiments have shown it."""
+    assert state.config is not None
+    return "" if state.tried or state.config.computed else " (set-up, scoring and repeats come on top)"
 
 
 def _which(commit: str, state: State) -> str:
@@ -178,7 +191,8 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         name = "baseline" if event.role == Role.BASELINE else "the best again"
         guard = f"; on {event.node}" if event.node else ""
         guard += f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
-        return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
+        pace = f"; {phrases.pace(state)}" if event.role == Role.BASELINE and phrases.pace(state) else ""
+        return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard}){pace}"
     if event.role.is_check and result.val_bpb is not None:
         scores = state.check(event.role).scores
         pair = all(event.seed in scores.get(commit, {}) for commit in (state.commits[0], state.incumbent))
@@ -210,7 +224,7 @@ def _judged(state: State, experiment: Experiment) -> str:
     score = f" {found:.4f}" if found is not None else ""
     change = ""
     if experiment.gain is not None:
-        change = f" ({phrases.change(TARGET.change(experiment.gain))})".replace("-", "−")
+        change = f" ({phrases.change(TARGET.change(experiment.gain))})"
     words = verdict(experiment)
     shown = "skipped by you" if experiment.verdict is Verdict.SKIPPED else words
     more = _without(experiment.finding, words)

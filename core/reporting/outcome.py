@@ -42,9 +42,10 @@ class FinalCheck(Data, frozen=True, kw_only=True):
         best: Mean val_bpb of the best.
         error: Standard error of `change`, in bpb.
         seeds: Number of fresh seeds.
+        wanted: The same when the check is complete.
         change: Mean paired difference in bpb; negative is better.
         needed: The smallest change that is beyond the noise.
-        holds: Whether the gain holds.
+        holds: Whether the gain holds; false before the check is complete.
         words: All of this as a sentence.
     """
 
@@ -56,3 +57,9 @@ class FinalCheck(Data, frozen=True, kw_only=True):
     needed: float
     holds: bool
     words: str
+    wanted: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all seeds are measured."""
+        return self.seeds >= self.wanted

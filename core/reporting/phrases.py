@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from core.judging import pairing
-from core.judging.final_check import LONGER, FinalCheck, outcome
+from core.judging.final_check import LONGER, SEEDS, FinalCheck, outcome
 from core.judging.gain import Difference
 from core.model import Notes, Role
 from core.record.events import STOP_REQUESTED, Grouped, Stopped
@@ -25,12 +25,15 @@ READ_ONLY = (
     "so does `serve` with --control."
 )
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
+SMALLER = "It is smaller than in the run ({}): the kept changes were chosen by their scores."
+TELLING = 3  # experiments from which their mean time tells how many fit into an hour
+SCALE = f"{TARGET.metric} is that of the start plus paired changes, so it moves a little when the start or a parent is measured again"
 WORSE, INCONCLUSIVE, NOT_CONFIRMED = "worse", "inconclusive", "not confirmed"  # for Verdict.DISCARD
 BPB = f"change in {TARGET.unit} ({TARGET.better_sign})"  # the title of a column
 BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
-_MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # a hyphen before a figure, but not within a name
+_MINUS = re.compile(r"(?<![\w.+-])-(?=\d)")  # a hyphen before a figure, but not within a name
 NOT_COMPARED = "set for this machine before the run began, so not compared"
 
 
@@ -89,8 +92,21 @@ def _scores(check: FinalCheck) -> str:
     return f"{fresh_seeds(check)}: {scores(check)}"
 
 
-def final_verdict(check: FinalCheck) -> str:
-    """Return whether the gain holds, as a sentence."""
+def final_verdict(check: FinalCheck, resume: str = "") -> str:
+    """Return whether the gain holds, as sentences. `resume`: the command that measures the lacking seeds; "" if they are being measured."""
+    if not check.complete:
+        return measured_so_far(check.seeds, check.wanted, resume)
+    smaller = f" {SMALLER.format(change_of(check.chosen))}" if check.is_smaller and check.chosen is not None else ""
+    return f"{_whether_it_holds(check)}{smaller}"
+
+
+def measured_so_far(seeds: int, wanted: int, resume: str = "") -> str:
+    """Return how many seeds of a check are measured, as a sentence. `resume` is that of `final_verdict`."""
+    more = f"; {resume} measures the others" if resume else " so far"
+    return f"{seeds} of {wanted} seeds measured{more}."
+
+
+def _whether_it_holds(check: FinalCheck) -> str:
     if check.holds:
         return "The gain holds."
     if check.is_worse:
@@ -98,15 +114,20 @@ def final_verdict(check: FinalCheck) -> str:
     return f"The gain is not certain: {check.needed:.4f} was needed."
 
 
-def final_result(check: FinalCheck) -> str:
-    """Return what the final check has measured, and whether the gain holds, as text."""
-    return f"{final_check(check)}. {final_verdict(check)}"
+def final_result(check: FinalCheck, resume: str = "") -> str:
+    """Return what the final check has measured, and whether the gain holds, as text. `resume` is that of `final_verdict`."""
+    return f"{final_check(check)}. {final_verdict(check, resume)}"
 
 
-def longer_result(check: FinalCheck, state: State) -> str:
-    """Return what the check with a longer budget has measured, and whether the gain holds there, as text."""
+def longer_result(check: FinalCheck, state: State, resume: str = "") -> str:
+    """Return what the check with a longer budget has measured, and whether the gain holds there, as text.
+
+    `resume` is that of `final_verdict`.
+    """
     assert state.config is not None
-    if check.holds:
+    if not check.complete:
+        words = measured_so_far(check.seeds, check.wanted, resume)
+    elif check.holds:
         words = "The gain holds with the longer budget."
     elif check.is_worse:
         words = "With the longer budget the best is worse than the start."
@@ -120,9 +141,55 @@ def checks(state: State, sigma: float) -> list[str]:
     """Return the outcomes of the checks that were made, as sentences. `sigma`: noise of one measurement, in bpb."""
     final, longer = (outcome(state, sigma, role) for role in (Role.FINAL, Role.LONGER))
     return [
-        *([final_result(final)] if final is not None else []),
-        *([longer_result(longer, state)] if longer is not None else []),
+        *([final_result(final, resume_check(state))] if final is not None else []),
+        *([longer_result(longer, state, resume_check(state, Role.LONGER))] if longer is not None else []),
     ]
+
+
+def interrupted_check(state: State, role: Role, seeds: int) -> str:
+    """Return what an interrupted check has measured, and how it continues, as sentences. `seeds`: the seeds that were asked for."""
+    options = (["--longer"] if role is Role.LONGER else []) + (["--seeds", str(seeds)] if seeds != SEEDS else [])
+    measured = state.check(role).scores
+    both = [measured.get(commit, {}).keys() for commit in (state.commits[0], state.incumbent)]
+    pairs = len(both[0] & both[1])
+    single = " and one training of another" if both[0] != both[1] else ""
+    return (
+        f"Interrupted. {count(pairs, 'pair')} of {seeds}{single} {'is' if pairs == 1 and not single else 'are'} kept; "
+        f"{make('report', state.name, *options)} continues."
+    )
+
+
+def resume_check(state: State, role: Role = Role.FINAL) -> str:
+    """Return the command that continues a check; "" while a loop works on the run."""
+    return "" if state.stopped is None or state.checking else check_command(state, role)
+
+
+def check_command(state: State, role: Role) -> str:
+    """Return the command that makes a check or continues it."""
+    return make("report", state.name, *(["--longer"] if role is Role.LONGER else []))
+
+
+def again(state: State, experiment: Experiment) -> str:
+    """Return that an earlier experiment had the same hypothesis, and how that ended, as a clause; "" if none had."""
+    earlier = state.experiments.get(experiment.same_as) if experiment.same_as is not None else None
+    if earlier is None:
+        return ""
+    where = ", on the new best" if earlier.proposed.parent != experiment.proposed.parent else ""
+    return f"again{where} (#{earlier.number} was {verdict(earlier)})"
+
+
+def pace(state: State) -> str:
+    """Return how long a training takes here, and how many experiments fit into an hour, as a clause; "" before the baseline has run."""
+    config, base = state.config, state.baseline
+    if config is None or config.computed or base is None or base.result.total_wall_s <= 0:
+        return ""
+    took = [
+        experiment.seconds for experiment in state.experiments.values() if experiment.verdict and experiment.measured
+    ]
+    mean = sum(took) / len(took) if len(took) >= TELLING else base.result.total_wall_s
+    slots = state.started.slots if state.started is not None else config.slots
+    hourly = f"{'about' if len(took) >= TELLING else 'at most'} {count(max(1, round(slots * 3600 / mean)), 'experiment')} an hour"
+    return f"one training took {duration(base.result.total_wall_s)} (its budget is {config.budget_s:g} s), {hourly}"
 
 
 def machine_speed(speed: float | None) -> str:

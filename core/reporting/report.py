@@ -11,6 +11,7 @@ from core.judging.final_check import FinalCheck
 from core.judging.gain import Difference
 from core.judging.noise import Noise
 from core.model import Role, RunConfig
+from core.record import hints
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import advice, highlights, phrases, scoreboard
@@ -246,6 +247,9 @@ def _finding(state: State, result: Difference | None, check: FinalCheck | None) 
     if check is None:
         return "not measured afresh", f"{counts}: {metric} {phrases.scores(result)}", "Not measured afresh."
     result_text = f"{counts}: {metric} {phrases.scores(check)} on {phrases.fresh_seeds(check)}"
+    if not check.complete:
+        words = phrases.final_result(check, phrases.resume_check(state))
+        return "not measured afresh", f"{counts}: {metric} {phrases.scores(result)}", words
     outcome = "confirmed" if check.holds else "worse" if check.is_worse else "not certain"
     return outcome, result_text, f"{phrases.final_verdict(check)} {_chosen_by(result)}"
 
@@ -265,7 +269,7 @@ def _title(state: State, result: Difference | None, check: FinalCheck | None) ->
         return "No score yet"
     if not state.kept:
         return f"{'No change kept' if state.tried else 'Nothing tried'}: {TARGET.metric} {result.start:.4f}"
-    shown = check or result
+    shown = check if check is not None and check.complete else result
     return f"{TARGET.metric} {shown.start:.4f} -> {shown.best:.4f} ({phrases.change(shown.change)})"
 
 
@@ -277,6 +281,8 @@ def _subtitle(state: State, result: Difference | None, check: FinalCheck | None)
     if check is None or result is None:
         return f"{counts} Not measured afresh." if state.kept else counts
     fresh = f"{phrases.change_of(check)} on {phrases.fresh_seeds(check)}"
+    if not check.complete:
+        return f"{counts} Measured afresh: {fresh}. {phrases.measured_so_far(check.seeds, check.wanted)}"
     verdict_words = phrases.final_verdict(check).split(". ")[0].rstrip(".")
     return f"{counts} Measured afresh: {fresh}. {verdict_words}. The chart has the seeds of the search: {phrases.change_of(result)}."
 
@@ -293,7 +299,10 @@ def _limits(state: State) -> tuple[str, ...]:
 def _hints(state: State) -> tuple[tuple[str, str], ...]:
     """Return what the human told the agents, with what it was."""
     return tuple(
-        (f"hint {hint.number}" if hint.skipped is None else f"#{hint.skipped} skipped", one_line(hint.text, 400))
+        (
+            f"hint {hint.number}" if hint.skipped is None else f"#{hint.skipped} skipped",
+            one_line(hint.text, 400) + (f" ({hints.unused_words(hint)})" if hint.unused else ""),
+        )
         for hint in state.all_hints
         if not hint.taken_back
     )

@@ -140,7 +140,11 @@ def head(verdicts: Collection[Verdict], header: Header) -> str:
         f"{_text(header.dataset)} on {header.device}, {header.budget_s:g} s of training each, seed {header.seed}.",
     ]
     if header.gain:
-        lines.append(f"{TARGET.metric} {header.gain}; noise {header.noise}. {kept} kept of {tried}. {SIGN}")
+        lines.append(
+            f"{TARGET.metric} {header.gain}; noise {header.noise}. {kept} kept of {tried}. {SIGN} {phrases.SCALE}."
+        )
+    if kept:
+        lines += ["", f"The whole change from the start to the best is in `{BEST_DIFF}`."]
     for check in header.checks:
         lines += ["", check]
     if len(header.scoreboard) > 1:

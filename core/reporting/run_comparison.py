@@ -34,6 +34,7 @@ class RunFacts(Data, frozen=True, kw_only=True):
         final_check: The same measured afresh.
         tried, kept: Counts of experiments.
         trainings: Trainings that have ended, with those that confirm and check.
+        kept_changes: What it has kept, in order.
         hours: Hours that its loops have worked.
         agent: Who proposes.
         device, machine: What it trains on; the phrases are those of its latest start, and earlier versions noted none.
@@ -53,6 +54,7 @@ class RunFacts(Data, frozen=True, kw_only=True):
     tried: int
     kept: int
     trainings: int
+    kept_changes: tuple[Highlight, ...]
     hours: float
     agent: str
     device: str
@@ -152,6 +154,7 @@ def facts(state: State, status: RunStatus) -> RunFacts:
         tried=status.tried,
         kept=status.kept,
         trainings=state.ended,
+        kept_changes=status.kept_changes,
         hours=status.worked_s / 3600,
         agent=status.agent,
         device=config.device,
@@ -185,7 +188,11 @@ def run_comparison(first: RunFacts, second: RunFacts) -> RunComparison:
 
 def text(comparison: RunComparison, width: int) -> Iterator[str]:
     """Yield what `compare --runs` prints, as lines of at most `width` columns."""
-    for line in (*fact_lines(comparison, width), (), *verdict_lines(comparison, width)):
+    kept: list[Line] = []
+    for run in comparison.runs:
+        if run.kept_changes:
+            kept += [(), (Span(f"Kept by {run.run}"),), *kept_lines(run.kept_changes, width)]
+    for line in (*fact_lines(comparison, width), *kept, (), *verdict_lines(comparison, width)):
         yield "".join(span.text for span in line).rstrip()
 
 
@@ -315,7 +322,8 @@ def _bpb(score: float | None) -> str:
 
 
 def _afresh(check: FinalCheck) -> str:
-    return f"{phrases.change(check.change, check.error)}, {'holds' if check.holds else 'not certain'}"
+    meaning = "holds" if check.holds else "not certain" if check.complete else f"{check.seeds} of {check.wanted} seeds"
+    return f"{phrases.change(check.change, check.error)}, {meaning}"
 
 
 def _obstacles(first: RunFacts, second: RunFacts) -> Iterator[str]:
@@ -346,7 +354,12 @@ def _obstacles(first: RunFacts, second: RunFacts) -> Iterator[str]:
 
 def _basis(first: RunFacts, second: RunFacts) -> tuple[str, tuple[FinalCheck, FinalCheck] | tuple[Gain, Gain] | None]:
     """Return the gains that are compared: those measured afresh if both have one, else those so far."""
-    if first.final_check is not None and second.final_check is not None:
+    if (
+        first.final_check is not None
+        and second.final_check is not None
+        and first.final_check.complete
+        and second.final_check.complete
+    ):
         return "measured afresh", (first.final_check, second.final_check)
     if first.gain is not None and second.gain is not None:
         return "so far", (first.gain, second.gain)

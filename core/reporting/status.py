@@ -91,7 +91,9 @@ class RunStatus(Data, frozen=True, kw_only=True):
         longer_check: The same with a longer budget.
         sigma, sigma_low, sigma_high: Noise of one score, and its 80% interval.
         noise: The same as text.
+        pace: How long a training takes, and how many experiments fit into an hour, as text; "" before the baseline has run.
         experiments, judged, tried, kept: Counts of experiments.
+        counted: Those with a verdict that count against --max-experiments: all but skipped and interrupted ones.
         advice: What to do next after a run that has kept nothing, as sentences; empty otherwise.
         applied: Whether train.py in the checkout is the best one already.
         set_for_machine: The constants that were set before the run began, such as "DEPTH 2 -> 1". The start has them already, so the
@@ -146,8 +148,10 @@ class RunStatus(Data, frozen=True, kw_only=True):
     sigma_low: float
     sigma_high: float
     noise: str
+    pace: str
     experiments: int
     judged: int
+    counted: int
     advice: tuple[str, ...]
     applied: bool
     set_for_machine: str
@@ -232,14 +236,16 @@ def status(
             measurements=len(state.scores.get(state.incumbent, {})),
             experiment=state.kept[-1] if state.kept else 0,
         ),
-        final_check=_check(state, noise, Role.FINAL),
-        longer_check=_check(state, noise, Role.LONGER),
+        final_check=_check(state, noise, Role.FINAL, loop),
+        longer_check=_check(state, noise, Role.LONGER, loop),
         sigma=noise.sigma,
         sigma_low=low,
         sigma_high=high,
         noise=str(noise),
+        pace=phrases.pace(state),
         experiments=len(state.experiments),
         judged=state.judged,
+        counted=state.counted,
         advice=advice.after_nothing(state, noise),
         applied=applied,
         set_for_machine=phrases.set_for_machine(state),
@@ -305,19 +311,23 @@ def _recent(scale: Scale, e: Experiment, loop: int | None) -> Recent:
     )
 
 
-def _check(state: State, noise: Noise, role: Role) -> FinalCheck | None:
+def _check(state: State, noise: Noise, role: Role, loop: int | None) -> FinalCheck | None:
     check = final_check.outcome(state, noise.sigma, role)
     if check is None:
         return None
+    resume = phrases.check_command(state, role) if loop is None else ""
     return FinalCheck(
         start=check.start,
         best=check.best,
         error=check.error,
         seeds=check.seeds,
+        wanted=check.wanted,
         change=check.change,
         needed=check.needed,
         holds=check.holds,
-        words=phrases.final_result(check) if role is Role.FINAL else phrases.longer_result(check, state),
+        words=phrases.final_result(check, resume)
+        if role is Role.FINAL
+        else phrases.longer_result(check, state, resume),
     )
 
 

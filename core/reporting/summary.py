@@ -104,6 +104,8 @@ def at_end(
     if reported:
         lines.append(f"Report: {folder}/report.html{', and report.png to share' if status.tried else ''}.")
     lines += status.advice
+    if not status.finished:
+        lines.append(f"Resume it: {make('run', '--name', status.run, *logs)}")
     if status.kept:
         lines.append(f"Apply the best train.py: {make('apply', status.run, *logs)}")
     if status.kept and not status.rehearsal:
@@ -114,9 +116,14 @@ def at_end(
 def one_line_summary(status: RunStatus) -> str:
     """Return a run in a few words, for the status line of tmux and the like."""
     change = f" {phrases.change(status.gain.change)}" if status.gain is not None and status.kept else ""
-    fresh = f" (afresh {phrases.change(status.final_check.change)})" if status.final_check is not None else ""
+    fresh = f" (afresh {_afresh(status.final_check)})" if status.final_check is not None else ""
     rehearsal = " (rehearsal)" if status.rehearsal else ""
     return one_line(f"{status.run}{rehearsal}: {status.phase}, {status.kept}/{status.tried} kept{change}{fresh}", 200)
+
+
+def _afresh(check: FinalCheck) -> str:
+    """Return the change measured afresh, with the number of seeds if the check is not complete."""
+    return phrases.change(check.change) + ("" if check.complete else f", {check.seeds} of {check.wanted} seeds")
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
@@ -170,7 +177,7 @@ def _report(status: RunStatus, width: int) -> list[Line]:
 
 
 def _tone(check: FinalCheck) -> Tone:
-    return "good" if check.holds else "bad" if TARGET.gain(check.change) < -check.needed else "warn"
+    return "good" if check.holds else "bad" if check.complete and TARGET.gain(check.change) < -check.needed else "warn"
 
 
 def _experiments(status: RunStatus, width: int, bars: bool, brief: bool) -> list[Line]:
@@ -243,7 +250,7 @@ def _recent(e: Recent, wide: int, width: int) -> Line:
 def _facts(status: RunStatus, width: int, brief: bool) -> list[Line]:
     """Return the counts, the time, the topics, the noise, the agents, the lessons, what was read in program.md, and warnings."""
     lines = _wrapped("tried", f"{status.tried}: {_outcomes(status)}", width)
-    lines += _wrapped("time", _time(status), width)
+    lines += _wrapped("time", "; ".join(filter(None, (_time(status), status.pace))), width)
     if status.topics:
         topics = ", ".join(
             f"{topic.name or 'other'} {topic.tried}{f' ({topic.kept} kept)' if topic.kept else ''}"
@@ -255,6 +262,8 @@ def _facts(status: RunStatus, width: int, brief: bool) -> list[Line]:
     if status.topics and status.untried and not brief:
         lines += _wrapped("not tried", ", ".join(status.untried), width)
     lines += _wrapped("noise", f"{status.noise} of one score", width)
+    if status.tried and not brief:
+        lines += _wrapped("scores", phrases.SCALE, width)
     agents = [note for note in status.scoreboard if not (brief and note.startswith(" "))]  # without their details
     for index, note in enumerate(agents):
         lines += _wrapped("agents" if index == 0 else "", note, width)
@@ -295,7 +304,9 @@ def _outcomes(status: RunStatus) -> str:
     )
     more = "".join(f"; {count} {words}" for words, count in untried)
     limit = status.limits.get("max_experiments")
-    ends = f"; ends at {count(int(limit), 'verdict')}, {status.judged} given" if limit and status.loop.alive else ""
+    ends = (
+        f"; ends at {count(int(limit), 'experiment')}, {status.counted} so far" if limit and status.loop.alive else ""
+    )
     return f"{text}{more}{ends}"
 
 
@@ -310,7 +321,7 @@ def _next(status: RunStatus, width: int) -> list[Line]:
     if not status.rehearsal:
         apply += f"; {make('export', '--run', status.run)} keeps its model"
     goes_on = (
-        "goes on with it until you stop it; --max-experiments N ends it by itself" if status.finished else "resumes it"
+        "continues it until you stop it; --max-experiments N ends it by itself" if status.finished else "resumes it"
     )
     steps = [*([apply] if status.kept else []), f"{resume_command(status.run)} {goes_on}", *status.advice]
     lines: list[Line] = []

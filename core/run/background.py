@@ -45,6 +45,13 @@ def tell(text: str) -> None:
         discard_output()
 
 
+def typeset(text: str) -> str:
+    """Return a text of this program as stdout shows it: a terminal gets arrows and minus signs, a file what is easy to search."""
+    from core.reporting import phrases  # imported late, so that `attach` opens the app quickly
+
+    return phrases.typeset(text) if sys.stdout.isatty() else text
+
+
 def options(values: Mapping[str, object]) -> list[str]:
     """Return the command-line words of the options whose value is not None. A flag has the value True, or False for its `--no-`."""
     arguments: list[str] = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from core.machine.project import Project, UsageError
 from core.record import hints, journal, run_lock
 from core.record.experiment import Hint
@@ -30,10 +33,10 @@ def list_hints(project: Project, name: str | None, *, as_json: bool = False) -> 
     for hint in all_hints:
         say(hints.line(hint))
     if not all_hints:
-        say(f"Run {folder.name} has no hints. `.venv/bin/python -m core.cli hint TEXT` gives one while its loop runs.")
+        say(f"Run {folder.name} has no hints. `make hint ARGS='\"TEXT\"'` gives one while its loop runs.")
 
 
-def hint(project: Project, name: str | None, text: str | None, take_back: int | None) -> None:
+def hint(project: Project, name: str | None, text: str | None, take_back: int | None, more: Sequence[str] = ()) -> None:
     """Send a hint to the loop of a run, or take one back, and print the answer.
 
     Args:
@@ -41,10 +44,16 @@ def hint(project: Project, name: str | None, text: str | None, take_back: int | 
         name: The run; None for the latest.
         text: The hint.
         take_back: The number of a hint to take back.
+        more: Further words, of a text that was not in quotes.
 
     Raises:
         UsageError: Not exactly one of text and number is given, the run is not active, or the loop refuses.
     """
+    if text is not None and more:
+        words = phrases.one_line(" ".join((text, *more)), 60)
+        raise UsageError(
+            f"The hint needs quotes: `autoresearch hint {shlex.quote(words)}`, or `make hint ARGS='\"...\"'`. Nothing was recorded."
+        )
     folder = project.pick(name)
     if (text is None) == (take_back is None):
         raise UsageError("Give either a text or --take-back N. Nothing was recorded.")

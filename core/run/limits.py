@@ -50,7 +50,7 @@ def start_limits(
     """
     values, others = _by_name(given), _by_name(configured or LimitOptions())
     most = others["max_experiments"]
-    if state is not None and state.finished and most is not None and state.judged >= most:
+    if state is not None and state.finished and most is not None and state.counted >= most:
         others["max_experiments"] = None  # the run has reached it already, and is continued on purpose
     last = state.started if state is not None and not state.finished else None
     carried = []

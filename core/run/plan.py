@@ -109,6 +109,11 @@ def _check_options(options: Options) -> None:
         )
     if options.slots is not None and options.slots < 1:
         raise UsageError(f"--slots {options.slots} is too small; it must be 1 or more.")
+    if options.limits.max_hours is not None and options.limits.max_hours <= 0:
+        raise UsageError(
+            f"--max-hours {options.limits.max_hours:g} would end the run before its first experiment. Give hours, such as 8, or 0.5 for "
+            "half an hour."
+        )
     if options.device is not None and options.device not in profiles.DEVICES:
         raise UsageError(f"There is no device {options.device!r}; known are {', '.join(profiles.DEVICES)}.")
     if options.device not in (None, "cpu") and (lack := lacking(str(options.device), len(stats.gpu_memory()))):

@@ -18,6 +18,7 @@ from core.git.errors import RepositoryError
 from core.machine.project import UsageError
 from core.model import NO_COST, Cost
 from core.record import events as ev
+from core.record import experiment as recorded
 
 if TYPE_CHECKING:
     from core.run.active import ActiveRun
@@ -51,7 +52,7 @@ class Program:
         except UsageError as error:
             if known is None or not self.text:
                 raise
-            problem = f"{error} The last good version is used."
+            problem = f"{error} The last valid version is used."
             self._active.record(msgspec.structs.replace(known, problem=problem, cost=NO_COST))
             return
         charter = msgspec.structs.replace(charter, notes=(*charter.notes, *steering.unfit(charter, present)))
@@ -67,9 +68,10 @@ class Program:
         if known is None or _told(known) != _told(event):  # an earlier version may have interpreted it differently
             self._active.record(event)
 
-    def answer(self) -> str:
-        """Return what `search` does with the latest hint or reason for skipping."""
-        *before, last = self._active.state.all_hints
+    def answer(self, text: str | None = None) -> str:
+        """Return what `search` does with a hint that is not recorded yet, or without one with the latest hint or reason for skipping."""
+        before = list(self._active.state.all_hints)
+        last = before.pop() if text is None else recorded.Hint(len(before) + 1, text)
         try:
             source, incumbent = self.present(), self._active.state.incumbent
             tried = self._active.tried(incumbent) if incumbent else {}

@@ -14,7 +14,7 @@ from core.machine.project import Project, UsageError, shown_path
 from core.record import journal, live, run_lock
 from core.record.fold import fold
 from core.record.state import State
-from core.run.background import say
+from core.run.background import say, typeset
 
 if TYPE_CHECKING:
     from core.reporting.status import RunStatus
@@ -75,8 +75,9 @@ def print_status(project: Project, name: str | None, *, as_json: bool, line: boo
     if as_json:
         say(json.dumps(msgspec.to_builtins(found)))
     else:
-        say(
+        text = (
             summary.one_line_summary(found)
             if line
             else summary.text(summary.summary(found, width, brief=not found.loop.alive))
         )
+        say(typeset(text))

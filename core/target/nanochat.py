@@ -34,6 +34,30 @@ KNOB_TOPICS = (
     ("attention", ("WINDOW", "ROPE", "SOFTCAP")),
     ("size", ("DEPTH", "WIDTH", "MLP", "BATCH", "SEQ_LEN")),
 )
+# What people call the knobs. Words of their own name, such as "depth" or "warm-up", are not listed.
+KNOB_WORDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("batch", "batch size", "batches", "total batch size", "tokens per step"), ("TOTAL_BATCH",)),
+    **dict.fromkeys(("micro batch", "rows"), ("BATCH_SIZE",)),
+    **dict.fromkeys(("sequence length", "context length", "training length"), ("SEQ_LEN",)),
+    **dict.fromkeys(("layers", "blocks", "number of layers", "number of blocks", "layer count"), ("DEPTH",)),
+    **dict.fromkeys(("model width", "residual width"), ("WIDTH",)),
+    **dict.fromkeys(("head size", "head dimension", "head width"), ("HEAD_DIM",)),
+    **dict.fromkeys(("mlp width", "hidden width", "mlp size", "hidden size"), ("MLP_RATIO",)),
+    **dict.fromkeys(("grouped query attention", "shared keys and values"), ("KV_GROUPS",)),
+    **dict.fromkeys(("window size", "attention window"), ("WINDOW",)),
+    **dict.fromkeys(("rotary base", "rope theta", "rotary embedding base"), ("ROPE_BASE",)),
+    **dict.fromkeys(("logit cap", "logit softcap", "logit soft cap"), ("SOFTCAP",)),
+    **dict.fromkeys(("tied embeddings", "weight tying"), ("TIE_EMBEDDINGS",)),
+    **dict.fromkeys(("warmdown", "cooldown", "cool down", "decay of the learning rate"), ("WARM_DOWN",)),
+    **dict.fromkeys(("final learning rate", "last learning rate"), ("FINAL_LR",)),
+    **dict.fromkeys(("muon learning rate", "matrix learning rate", "learning rate of matrices"), ("MATRIX_LR",)),
+    **dict.fromkeys(("embedding learning rate", "learning rate of embeddings"), ("EMBED_LR",)),
+    **dict.fromkeys(("learning rate", "learning rates", "lr"), ("MATRIX_LR", "EMBED_LR", "UNEMBED_LR", "SCALAR_LR")),
+    **dict.fromkeys(("weight decay", "decay"), ("MATRIX_DECAY", "ADAM_DECAY")),
+    **dict.fromkeys(("momentum",), ("MUON_MOMENTUM", "ADAM_BETA1")),
+    **dict.fromkeys(("beta", "betas"), ("ADAM_BETA1", "ADAM_BETA2")),
+    **dict.fromkeys(("muon",), ("MUON_MOMENTUM", "MUON_STEPS")),
+}
 # How much a knob usually matters in a short training, relative to the others of its topic. The first proposals follow it.
 IMPACT = {
     "DEPTH": 4.0, "MATRIX_LR": 3.5, "TOTAL_BATCH": 3.0, "EMBED_LR": 2.8, "WIDTH": 2.6, "UNEMBED_LR": 2.4, "SEQ_LEN": 2.2,
@@ -114,6 +138,7 @@ TARGET = Target(
     topics=TOPICS,
     areas=AREAS,
     knob_topics=KNOB_TOPICS,
+    knob_words=KNOB_WORDS,
     other_topic="size",
     impacts=IMPACT,
     words=WORDS,

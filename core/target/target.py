@@ -56,6 +56,7 @@ class Target:
         topics: Topic -> its other names.
         areas: Areas of the file that a language model is asked to look at in turn, as phrases.
         knob_topics: Topics, each with parts of the names of its knobs. The first match counts.
+        knob_words: Words of people -> the knobs that they may mean. A single one is meant.
         other_topic: The topic of all other knobs, one of `topics`.
         impacts: Knob -> how much it usually matters in a short training, relative to others of its topic; 1 if not listed.
         words: Knobs whose values are strings, with sensible values.
@@ -74,6 +75,7 @@ class Target:
     topics: Mapping[str, tuple[str, ...]]
     areas: tuple[str, ...]
     knob_topics: tuple[tuple[str, tuple[str, ...]], ...]
+    knob_words: Mapping[str, tuple[str, ...]]
     other_topic: str
     impacts: Mapping[str, float]
     words: Mapping[str, tuple[str, ...]]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.execution.deterministic import World
 from core.judging import final_check
+from core.model import Role
 from tests.product import BETTER, Product, build, copied, edit
 
 # Scores are computed: what becomes of a win is the subject, not the training.
@@ -67,14 +71,33 @@ def test_on_a_dirty_or_moved_checkout_it_is_a_patch(won: Product) -> None:
 
 
 def test_the_final_report_is_on_the_test_split(won: Product) -> None:
-    done = won("report", "r", "--seeds", "2")
+    done = won("report", "r", "--seeds", "3")
     assert done.returncode == 0, done.stderr
     found = final_check.outcome(won.state(), 0.002)
-    assert found is not None and found.seeds == 2 and found.holds and "The gain holds." in done.stdout
+    assert found is not None and found.seeds == 3 and found.holds and "The gain holds." in done.stdout
     assert f"{found.start:.4f} -> {found.best:.4f} ({found.change:+.4f} ±" in won("status", "r").stdout
     before = won.state().jobs
-    assert won("report", "r", "--seeds", "2").returncode == 0 and won.state().jobs == before, "nothing trained twice"
+    assert won("report", "r", "--seeds", "3").returncode == 0 and won.state().jobs == before, "nothing trained twice"
     assert won.strays() == [] and won.run("--agent", won.script(BETTER)).returncode == 0, "the run can still go on"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_report_says_how_to_continue(computed: Product, number: signal.Signals) -> None:
+    assert computed.run("--agent", computed.script(BETTER)).returncode == 0
+    computed.compute(replace(WORLD, seconds=0.7))
+    process = computed.start("report", "r")
+    while len(computed.state().check(Role.FINAL).conditions.get(computed.state().incumbent, ())) < 1:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number, printed
+    assert "Interrupted. 1 pair of 3" in printed and "`make report ARGS=r` continues." in printed
+    shown = computed("status", "r").stdout
+    assert "1 of 3 seeds measured; `make report ARGS=r` measures the others." in shown and "holds" not in shown
+    computed.compute(WORLD)
+    done = computed("report", "r")
+    assert done.returncode == 0 and "on 3 fresh seeds" in done.stdout and computed.strays() == []
 
 
 def test_with_nothing_kept_there_is_nothing_to_take(computed: Product) -> None:

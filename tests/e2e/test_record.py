@@ -77,7 +77,7 @@ def test_a_waiting_proposal_is_held_against_a_program_md_that_changed(product: P
         said += line
         if "#2 proposed" in line:
             program.write_text("---\nmax_params: many\n---\n")  # which must not end the run
-        if "The last good version is used" in line:
+        if "The last valid version is used" in line:
             program.write_text(prose)
             adopt(program, proposal, ("LR",))
     assert loop.wait(200) == 0, said
@@ -85,6 +85,6 @@ def test_a_waiting_proposal_is_held_against_a_program_md_that_changed(product: P
     assert state.experiments[1].verdict not in (None, Verdict.INVALID), "what it does not concern goes on"
     assert state.experiments[2].verdict is Verdict.INVALID and not state.experiments[2].launched
     assert "program.md changed while it waited: LR is off limits" in state.experiments[2].reason
-    assert "not 'many'. The last good version is used." in said
+    assert "not 'many'. The last valid version is used." in said
     assert "proposed, not enforced: off_limits: [LR] (from “Do not touch LR.”)" in said.split("#1 proposed")[0]
     assert "off_limits LR (enforced)" in said

@@ -37,7 +37,7 @@ FIGURES = (
     ("change", f"The change of {TARGET.metric} against the parent, on the same seeds; {TARGET.better_sign}. "
                "It can differ from the difference of the two mean scores."),
     ("9/41 kept", "Kept and tried experiments. "
-                  "Skipped and interrupted experiments do not count as tried, but --max-experiments counts skipped ones."),
+                  "Skipped and interrupted experiments do not count, for --max-experiments neither."),
     ("11.6/h", "Experiments an hour, over the last three hours."),
     ("waits 0:42", "A waiting proposal is approved when its countdown ends. Each key lets it begin again. It is paused while you type, choose from a "
                "menu, edit, or read a page."),

@@ -16,6 +16,7 @@ from core.charter.directions import Direction, Kind, NotUsable, described, parse
 from core.model import Value
 from core.target import TARGET
 
+REFUSED = "search cannot use this: "  # the beginning of an answer to what is not used
 WRITTEN, SAID = 3.0, 9.0  # weights of topics that program.md and that the human's hints ask for
 
 
@@ -169,7 +170,7 @@ def answer(
     try:
         wishes = _wishes(text, touched.names(source), reason=reason)
     except NotUsable as error:
-        return f"search cannot use this: {error}"
+        return f"{REFUSED}{error}"
     together = Steering(leave=set(leave))
     for direction in wishes:
         together.follow(direction, SAID)
@@ -183,7 +184,7 @@ def answer(
             understood.append(part)
         refused += [f"“{direction.words}”: {why}" if len(wishes) > 1 else why for why in reasons]
     if not understood:
-        return f"search cannot use this: {'; '.join(dict.fromkeys(refused))}"
+        return f"{REFUSED}{'; '.join(dict.fromkeys(refused))}"
     words = f"search understands: {'; '.join(described(understood))}"
     if len({direction.words for direction in understood if direction.kind == "set"}) > 1:
         words += " (each in an experiment of its own)"

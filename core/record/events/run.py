@@ -133,9 +133,10 @@ class Charter(Event, frozen=True, kw_only=True):
 
 
 class Hint(Event, frozen=True, kw_only=True):
-    """A hint from the human to the agent."""
+    """A hint from the human to the agent. `unused`: why `search` cannot use it, if that is the agent or one of several; "" if it can."""
 
     text: str
+    unused: str = ""
 
 
 class TakenBack(Event, frozen=True, kw_only=True):

@@ -335,12 +335,12 @@ def test_sentences_that_search_does_not_use_are_quoted_the_last_first_and_counte
     text = "# Aim\nLow val_bpb.\n\n# Hints\n- Be brave,\n  like a lion.\n\n# Rules\n- Avoid the optimizer.\n\nIdeas:\n\nLow."
     found = read(text, KNOWN)
     assert found.unused == ("Be brave, like a lion.", "Avoid the optimizer.", "Ideas:", "Low.")
-    assert found.understood()[-1] == "4 sentences are not used by search, the last one “Low.”"
+    assert found.understood()[-1] == "4 sentences are only for language models (docs/guide.md), the last one “Low.”"
     few = read("# Aim\nLow val_bpb.\n\n# Rules\n- Be brave.\n- Be quick.", KNOWN)
     assert few.understood()[-1] == f"{words}“Be quick.” “Be brave.”"
     assert found.understood(("goals: courage",))[-1] == "goals: courage"
     (words,) = read(" ".join(f"Be brave {n}{' and so on' * 20}." for n in range(9))).understood()
-    assert words.count("“") == 1 and words.startswith("9 sentences ") and len(words) < 100
+    assert words.count("“") == 1 and words.startswith("9 sentences ") and len(words) < 130
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,18 @@ KNOWN = names(SOURCE)
         ("only change WIDTH", "only WIDTH"),
         ("focus on heads; avoid the optimizer.", "try heads|leave optimizer alone"),
         ("Try WIDTH. Avoid heads.", "try WIDTH|leave heads alone"),
+        ("try lower DEPTH and higher WIDTH", "try DEPTH (down)|try WIDTH (up)"),
+        (
+            "try a smaller batch, smaller width",
+            "try TOTAL_BATCH, WIDTH (down)",
+        ),
+        ("try a larger batch size and DEPTH", "try TOTAL_BATCH, DEPTH (up)"),
+        ("try BATCH_SIZE", "try BATCH_SIZE"),
+        ("avoid the sequence length", "leave SEQ_LEN alone"),
+        ("set batch to 2**12", "set TOTAL_BATCH to 2**12"),
+        ("try layers, the final learning rate", "try DEPTH, FINAL_LR"),
+        ("attention heads", "try heads"),
+        ("the schedule and the optimizer, please", "try schedule, optimizer"),
         ("- try WIDTH\n- leave DEPTH alone\n", "try WIDTH|leave DEPTH alone"),
     ],
 )
@@ -99,7 +111,6 @@ do not keep WIDTH fixed
 stop avoiding heads
 let's try WIDTH if it helps
 Focus on attention! Not heads!
-try lower DEPTH and higher WIDTH
 avoid not trying WIDTH
 avoid everything
 avoid changes that touch the optimizer too much
@@ -354,6 +365,14 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
         ("set HEAD_DIM to 64", "HEAD_DIM is off limits in program.md"),
         ("try HEAD_DIM", "HEAD_DIM is off limits in program.md"),
         ("try WIDHT", "(did you mean WIDTH?)"),
+        ("try WEIGHT_DECAY", "(did you mean MATRIX_DECAY?)"),
+        (
+            "try a smaller batch, smaller weight decay",
+            "“weight decay” may be MATRIX_DECAY or ADAM_DECAY (did you mean MATRIX_DECAY?)",
+        ),
+        ("try a smaller batch, smaller weight decay", "“try TOTAL_BATCH (down)” alone would do"),
+        ("set the learning rate to 0.03", "may be MATRIX_LR or EMBED_LR"),
+        ("try WIDHT and the schedul", "(did you mean WIDTH?); “schedul” is neither"),
         ("try gellu", "nor an idea of the book nor a topic"),
         ("try sandwich-mpl", "(did you mean sandwich-mlp?)"),
         ("try z-loss", "search understands: try z-loss"),

@@ -157,9 +157,12 @@ class Night:
         limits: Limits | None = None,
         meanwhile: Meanwhile | None = None,
         executors: Sequence[Executor] | None = None,
+        agent: str = Listed.name,
     ) -> State:
-        """One start of the loop, to its end. `meanwhile` runs beside it."""
-        return asyncio.run(self._run(Listed(ideas), answer, limits or Limits(), meanwhile, executors))
+        """One start of the loop, to its end. `meanwhile` runs beside it. `agent`: the name of the agent."""
+        listed = Listed(ideas)
+        listed.name = agent
+        return asyncio.run(self._run(listed, answer, limits or Limits(), meanwhile, executors))
 
     def run_agent(self, agent: Agent, answer: Answer, limits: Limits) -> State:
         """One start of the loop with any agent."""

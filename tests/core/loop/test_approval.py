@@ -71,6 +71,18 @@ def test_a_key_lets_the_countdown_begin_again(active: ActiveRun) -> None:
     assert not active.state.experiments[2].approved
 
 
+def test_a_skipped_proposal_does_not_count_against_the_limit(active: ActiveRun) -> None:
+    desk, ending = Desk(active), Ending(Limits(max_experiments=1))
+    desk.propose(2)
+    assert desk.send(commands.Skip(number=2, reason="no")).ok
+    assert (active.state.judged, active.state.counted) == (1, 0)
+    ending.check(active.state, nothing_left=False)
+    assert not ending.reason
+    active.record(ev.Judged(number=1, verdict=Verdict.INVALID, finding="It cannot be trained."))
+    ending.check(active.state, nothing_left=False)
+    assert ending.reason == "reached --max-experiments 1"
+
+
 def test_who_presses_keys_is_not_taken_for_away(active: ActiveRun) -> None:
     desk = Desk(active)
     for number in range(2, UNANSWERED + 1):

@@ -116,6 +116,24 @@ def test_stopping_at_once_skips_the_final_check(tmp_path: Path) -> None:
     assert checked(night) == []
 
 
+def test_an_interrupted_check_is_resumed_by_the_next_start(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.05, final_seeds=SEEDS)
+
+    async def interrupt(loop: Loop) -> None:
+        state = loop.active.state
+        await until(lambda: any(launched.role is Role.FINAL for launched in state.running.values()))
+        loop.stop("stop requested by SIGTERM", now=True)
+
+    state = night.run([GOOD, BAD], WORLD, limits=Limits(max_experiments=1), meanwhile=interrupt)
+    assert state.stopped is not None and not state.finished and len(checked(night)) < 2 * SEEDS
+    assert state.stopped.reason == "reached --max-experiments 1; the final check was interrupted"
+    state = night.run([BAD], WORLD, limits=Limits(max_experiments=1))
+    assert state.finished and len(state.experiments) == 1, "the limit still holds"
+    assert len(checked(night)) == 2 * SEEDS == len(set(checked(night))), "what was measured counts"
+    state = night.run([BAD], WORLD, limits=Limits(max_experiments=2))
+    assert state.finished and len(state.experiments) == 2
+
+
 def test_a_new_best_is_checked_and_the_start_is_not_trained_again(tmp_path: Path) -> None:
     night = Night(tmp_path, final_seeds=SEEDS)
     world = World(effects={GOOD: -0.2, BAD: -0.2}, seeds=0.01, noise=0.002)
@@ -244,9 +262,9 @@ def test_the_longer_check_has_three_times_the_budget_and_seeds_of_its_own(tmp_pa
     assert state.config is not None
     active = night.active()
     with contextlib.closing(active.journal):
-        found = asyncio.run(report(active, Noting(WORLD), 2, Role.LONGER))
-        assert budgets == [("test", 3 * state.config.budget_s)] * 4 and found.seeds == 2 and found.holds
-        assert asyncio.run(report(active, Noting(WORLD), 2, Role.LONGER)) == found and len(budgets) == 4, (
+        found = asyncio.run(report(active, Noting(WORLD), 3, Role.LONGER))
+        assert budgets == [("test", 3 * state.config.budget_s)] * 6 and found.seeds == 3 and found.holds
+        assert asyncio.run(report(active, Noting(WORLD), 2, Role.LONGER)) == found and len(budgets) == 6, (
             "nothing twice"
         )
         told = phrases.checks(active.state, 0.002)

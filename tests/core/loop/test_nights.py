@@ -17,6 +17,7 @@ from core.loop import backoff
 from core.loop.loop import Loop
 from core.model import Limits, Proposal
 from core.record import events as ev
+from core.record import hints
 from core.record.fold import fold
 from core.record.state import State
 from core.run import commands
@@ -292,6 +293,18 @@ def test_too_many_crashes_in_a_row_stop_the_loop_for_now(night: Night) -> None:
 
     state = night.run([f"K3 = {i}" for i in range(1, 9)], answer, limits=Limits(max_crashes_in_a_row=3))
     assert len(state.experiments) in (3, 4) and state.stopped is not None and not state.finished
+
+
+def test_a_hint_that_search_cannot_use_is_listed_as_not_used(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.05)
+
+    async def hint(loop: Loop) -> None:
+        await told(loop, commands.Tell(text="leave K4 alone"), commands.Tell(text="make it better"), commands.Stop())
+
+    state = night.run([f"K3 = {i}" for i in range(1, 50)], WORLD, meanwhile=hint, agent="search")
+    used, unused = state.all_hints
+    assert not used.unused and unused.unused.startswith("it knows forms such as")
+    assert "(not used by search: it knows forms" in hints.line(unused) and "not used" not in hints.line(used)
 
 
 async def told(loop: Loop, *commands_: commands.Command) -> None:

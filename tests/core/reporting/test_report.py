@@ -36,10 +36,10 @@ def recorded(night: str) -> State:
     return fold(journal.read(RECORDED / night / journal.NAME), State(name=night))
 
 
-def checked(state: State, best: float) -> State:
-    """The state after a final check in which the start has a score of 1.0 on the test split."""
+def checked(state: State, best: float, seeds: int = 3) -> State:
+    """The state after a final check on so many seeds, in which the start has a score of 1.0 on the test split."""
     assert state.config is not None
-    for index in range(3):
+    for index in range(seeds):
         seed = policy.seed(state.config.seed, FIRST + index)
         for commit, score in ((START, 1.0), (state.incumbent, best)):
             apply(state, measurement(role="final check", commit=commit, seed=seed, val_bpb=score))
@@ -111,11 +111,38 @@ def test_the_headline_is_what_was_measured_afresh(best: float, result: str, word
     assert f"val_bpb 1.0000 -> {best:.4f} ({afresh}): 2 changes" in commit_message(state, noise).splitlines()[0]
 
 
+def test_before_all_seeds_are_measured_there_is_no_verdict() -> None:
+    state = checked(state_of(10, keep_every=5), 0.98, seeds=1)
+    noise = schedule.noise(state)
+    facts = status.status(state, noise, None, Picture())
+    assert facts.final_check is not None and not facts.final_check.holds
+    assert (facts.final_check.seeds, facts.final_check.wanted) == (1, 3)
+    found = report_of(state)
+    assert found.result == "not measured afresh" and "0.9920" in found.title
+    lines = "\n".join(summary.at_end(facts, "logs/x", "a branch"))
+    for text in (found.headline, facts.final_check.words, summary.text(summary.summary(facts)), lines):
+        assert "1 of 3 seeds measured" in text and "holds" not in text and "not certain" not in text
+        assert f"`make report ARGS={state.name}`" in text
+    running = status.status(state, noise, 1, Picture()).final_check
+    assert running is not None and running.words.endswith("1 of 3 seeds measured so far.")
+
+
+def test_a_gain_that_is_clearly_smaller_afresh_is_said_to_be() -> None:
+    smaller = "It is smaller than in the run (-0.0080 ±"
+    state = state_of(10, keep_every=5)
+    assert smaller not in report_of(checked(state, 0.9999)).checked, "two standard errors are more than the difference"
+    state = checked(state_of(10, keep_every=5), 0.9999)
+    outcome = final_check.outcome(state, 0.001)
+    assert outcome is not None and smaller in phrases.final_result(outcome)
+    outcome = final_check.outcome(checked(state_of(10, keep_every=5), 0.98), 0.001)
+    assert outcome is not None and smaller not in phrases.final_result(outcome), "it is larger"
+
+
 def test_the_longer_check_stands_below_the_headline() -> None:
     state = state_of(6, keep_every=3)
     assert report_of(state).longer == ""
     for commit, score in ((START, 1.0), (state.incumbent, 0.9)):
-        state.checks.setdefault(Role.LONGER, Check()).scores[commit] = {7: score}
+        state.checks.setdefault(Role.LONGER, Check()).scores[commit] = {7: score, 8: score, 9: score}
     found = report_of(state)
     assert found.longer.startswith("With 3 times the budget (") and found.longer.endswith(
         "The gain holds with the longer budget."
@@ -270,7 +297,9 @@ def test_the_page_has_every_experiment_and_what_the_human_said() -> None:
     apply(state, ev.Hint(text="try <b>WIDTH</b>"))
     apply(state, ev.Hint(text="no, avoid it"))
     apply(state, ev.TakenBack(number=1))
+    apply(state, ev.Hint(text="make it better", unused="it knows other forms"))
     words = words_of(report_of(state))
+    assert "make it better (not used by search: it knows other forms)" in words
     assert (
         "10 experiments" in words and "hint 2 no, avoid it" in words.replace("2no", "2 no") and "try <b>" not in words
     )

@@ -87,7 +87,7 @@ def test_one_experiment_is_no_plural() -> None:
     assert summary.at_end(facts(state), "logs/night", "a branch")[0] == "Run night: 1 experiment, 0 kept."
     started = ev.Started(pid=1, agent="search", approval="auto", slots=1, limits=Limits(max_experiments=1))
     line = log_lines.line(started, state) or ""
-    assert ", 1 experiment so far" in line and "ends at 1 verdict" in line and "verdicts" not in line
+    assert ", 1 experiment so far" in line and "ends at 1 experiment" in line and "experiments" not in line
 
 
 def test_in_every_figure_a_minus_is_better(tmp_path: Path) -> None:

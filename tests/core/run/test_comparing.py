@@ -127,6 +127,23 @@ def test_what_cannot_be_compared_is_named(
     assert said in refused(capsys, logs, *given)
 
 
+@pytest.mark.parametrize("words", [("nov23", "9", "2"), ("9", "2", "nov23"), ("9", "2", "--run", "nov23")])
+def test_the_run_may_be_named_anywhere(logs: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    assert printed(capsys, logs, *words).startswith("nov23: #9 and #2\n")
+
+
+def test_more_than_two_experiments_are_refused(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("nov23", "1", "2", "3"), ("1", "2", "3", "--run", "nov23")):
+        assert "Two experiments are compared, and more were named." in refused(capsys, logs, *words)
+    assert "There is no run called 3" in refused(capsys, logs, "1", "2", "3")
+
+
+def test_two_runs_are_shown_with_what_each_has_kept(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = printed(capsys, logs, "--runs", "found", "nov23")
+    kept = json.loads(printed(capsys, logs, "--runs", "found", "nov23", "--json"))["runs"][0]["kept_changes"]
+    assert len(kept) > 1 and all(f"{one['change']:+.4f} ± " in shown for one in kept)
+
+
 def test_the_best_of_a_run_that_kept_nothing_is_its_start(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = logs / "found" / journal.NAME
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
@@ -147,6 +164,7 @@ def facts(run: str, **values: object) -> RunFacts:
     check = FinalCheck(start=1.4, best=1.35, error=0.004, seeds=3, change=-0.05, needed=0.008, holds=True, words="")
     plain: dict[str, object] = {
         "run": run, "phase": "", "start": 1.4, "best": 1.3, "gain": None, "final_check": check, "tried": 9, "kept": 1, "trainings": 20,
+        "kept_changes": (),
         "hours": 2.0, "agent": "search", "device": "cpu", "machine": ("a CPU",), "profile": "cpu", "dataset": "python",
         "budget_s": 60.0, "fingerprint": "f", "compiles": True, "rehearsal": False, "start_source": "s",
     }  # fmt: skip

@@ -80,10 +80,10 @@ def test_the_log_line_of_a_start_names_its_limits(tmp_path: Path) -> None:
     config = make_plan(project, Options(name="night", dataset="python", profile="tiny", device="cpu")).config
     for fields, words in (
         ({}, "1 at a time"),
-        ({"limits": Limits(max_experiments=9)}, " · ends at 9 verdicts"),
+        ({"limits": Limits(max_experiments=9)}, " · ends at 9 experiments"),
         (
             {"limits": LAST.limits, "carried": ("max_experiments", "max_hours"), "hours_before": 2.5},
-            " · ends at 9 verdicts (as before) or after 8 h (as before, 2.5 h used) or after 3 failures in a row",
+            " · ends at 9 experiments (as before) or after 8 h (as before, 2.5 h used) or after 3 failures in a row",
         ),
     ):
         event = started(1.0, **fields)
@@ -104,5 +104,5 @@ def test_a_run_whose_loop_was_killed_ends_at_the_limit_it_was_begun_with(product
     loop.communicate()
     assert 0 < product.state().judged < 4
     done = product.run(name="r")
-    assert done.returncode == 0 and "ends at 4 verdicts (as before)" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "ends at 4 experiments (as before)" in done.stdout, done.stdout + done.stderr
     assert "reached --max-experiments 4" in done.stdout and product.state().judged == 4

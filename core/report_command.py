@@ -1,0 +1,80 @@
+"""The final check of a run that has ended, from the command line to the report: `autoresearch report`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+from core.execution import registry as executors
+from core.execution.base import ExecutorFailed
+from core.judging.final_check import SEEDS, FinalCheck
+from core.machine.project import Project, UsageError
+from core.model import Role
+from core.reporting import phrases
+from core.run.background import say, tell, typeset
+from core.run.device_use import check_run_device
+from core.run.final_report import report
+from core.run.opening import open_run
+from core.run.options import Options
+from core.run.plan import make_plan
+from core.session import INTERRUPTED, print_event, slot_of, write_run_report
+
+
+def final(project: Project, name: str | None, seeds: int | None, *, longer: bool = False, beside: bool = False) -> None:
+    """Make the final check of a run on so many seeds (None for the usual number), print its outcome, and write the report.
+
+    Args:
+        project: The source tree and its logs.
+        name: The name of the run; None for the usual choice.
+        seeds: The number of seeds, those of earlier checks included.
+        longer: With a longer budget.
+        beside: Whether it may share its device with another run.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    options = Options(name=project.pick(name).name)
+    chosen = make_plan(project, options)
+    if not beside:
+        check_run_device(project, chosen)
+    maker = executors.maker(chosen.config)
+    active, lock = open_run(project, chosen, options, print_event, loop=False)
+    executor = maker(slot_of(active, "harness-report.log", 0))
+    role, signals = Role.LONGER if longer else Role.FINAL, list[int]()
+
+    async def work() -> FinalCheck:
+        _interrupt_at_signals(signals.append)
+        try:
+            return await report(active, executor, seeds or SEEDS, role)
+        finally:
+            await executor.close()
+
+    try:
+        outcome = asyncio.run(work())
+        resume = phrases.resume_check(active.state, role)
+        words = (
+            phrases.longer_result(outcome, active.state, resume) if longer else phrases.final_result(outcome, resume)
+        )
+        say(typeset(words))
+        write_run_report(active)
+    except KeyboardInterrupt:
+        tell(phrases.interrupted_check(active.state, role, seeds or SEEDS))
+        raise SystemExit(INTERRUPTED + (signals[0] if signals else signal.SIGINT)) from None
+    except ExecutorFailed as error:
+        raise UsageError(str(error)) from error
+    finally:
+        active.journal.close()
+        lock.release()
+
+
+def _interrupt_at_signals(note: Callable[[int], None]) -> None:
+    """Make SIGTERM and SIGHUP end the check like Ctrl-C, unless they are ignored. `note` is called with their number."""
+
+    def interrupt(number: int) -> None:
+        note(number)
+        signal.raise_signal(signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
