@@ -105,7 +105,7 @@ class PaneUpdates:
         status = run_status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble)
         if main.is_tiny:
             self._show_tiny(status)
-        extra = f"{self._curves.loss_summary()}  {machine_summary(bridge.machine)}" if main.is_narrow else ""
+        extra = (self._curves.loss_summary(), machine_summary(bridge.machine)) if main.is_narrow else ()
         main.query_one(StatusLine).show(status, bridge.waiting, main.is_narrow, extra)
         if bridge.waiting is not None and bridge.waiting.number not in self._rung_for:
             self._rung_for.add(bridge.waiting.number)

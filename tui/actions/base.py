@@ -7,8 +7,11 @@ import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
 
+from textual import events
+
 from core.record.experiment import Experiment
 from core.run import commands
+from tui import keys
 from tui.attention import Attention
 from tui.bridge import Bridge
 from tui.keys import KeyContext
@@ -30,6 +33,7 @@ from tui.widgets.prompt import Prompt
 
 PAGES = HelpScreen | SummaryScreen | ComparisonScreen | RunsScreen | RunComparisonScreen
 READ_S = 1.0  # a note is not removed earlier
+TEXT_S = 1.0  # without a key, after which a key is no longer part of a text
 TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 
 
@@ -52,6 +56,7 @@ class RunApp(FrugalApp):
     attention: Attention
     key_context = KeyContext()
     _noted_t = 0.0  # when the last note was shown
+    _stray: tuple[float, str] = (0.0, "")  # until when keys are ignored as text, and the key that is not
     _first_press: tuple[float, str] = (0.0, "")  # time and action of a key that must be pressed twice
 
     # -- which experiment -----------------------------------------------------------------------------------------
@@ -136,6 +141,34 @@ class RunApp(FrugalApp):
     def action_cancel_answer(self) -> None:
         """Close the open prompt, for a click in the footer."""
         self.screen.query_one(Prompt).action_cancel()
+
+    def ignore_text(self, key: str) -> str:
+        """Ignore what the user types after a key that should have opened a line but did not, since it is text.
+
+        Args:
+            key: The key, which may be pressed again.
+
+        Returns:
+            A sentence for the user.
+        """
+        self._stray = (time.monotonic() + TEXT_S, key)
+        return keys.IGNORED
+
+    def is_stray_text(self, event: events.Key) -> bool:
+        """Return whether a key is part of a text for a line that was not opened. The text ends with a pause, enter or escape."""
+        until, key = self._stray
+        if time.monotonic() > until:
+            return False
+        if event.character == key:
+            self._stray = (0.0, "")
+            return False
+        if event.key in ("enter", "escape"):
+            self._stray = (0.0, "")
+            return True
+        if not event.is_printable and event.key != "backspace":
+            return False
+        self._stray = (time.monotonic() + TEXT_S, key)
+        return True
 
     def is_second_press(self, what: str, hint: str) -> bool:
         """Return whether the same action was requested in the last TWICE_S seconds. If not, show a hint.

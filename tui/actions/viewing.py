@@ -6,7 +6,7 @@ from textual.screen import Screen
 
 from core.reporting import status
 from core.run.applied import is_applied
-from tui import run_files
+from tui import keys, run_files
 from tui.actions.next_steps import NextStepActions
 from tui.panes import registry
 from tui.panes.change import ChangePane
@@ -27,6 +27,7 @@ class ViewingActions(NextStepActions):
 
     def action_pane(self, number: int) -> None:
         if self.key_context.tiny:
+            self.show_note(keys.LARGER)
             return
         self.main.focus_pane(number)
         if number == SummaryPane.NUMBER:

@@ -30,7 +30,7 @@ async def test_a_tiny_terminal_says_how_the_run_stands(recorded: Path) -> None:
         assert shown[0] == "nov23 finished" and shown[1] == "best 2.9050 −2.1035  2/8 kept"
         assert shown[2].startswith("○ finished")
         assert shown[3].startswith("9 inconclusive") and "+0.0143 Larger" in shown[3] and shown[3].endswith("…")
-        assert shown[-1] == "q detach  enter details"
+        assert shown[-1] == "q detach  enter details  / search"
         await pilot.resize_terminal(120, 36)
         await until(pilot, lambda: "5 experiments" in screen_text(app))
         await pilot.resize_terminal(50, 13)
@@ -99,7 +99,7 @@ async def test_a_long_proposal_leaves_room_for_the_keys(living: Living) -> None:
         await until(pilot, lambda: "#12 is approved in" in screen_text(app))
         shown = [line.strip() for line in screen_text(app).splitlines()]
         assert shown[5].endswith("…") and shown[6:11] == [*["+ LR = 1"] * 4, "… and 5 more"]
-        assert shown[12] == "panes from 60x16" and shown[13] == "a approve  s skip  p pause  q detach  enter details"
+        assert shown[12] == "panes from 60x16" and shown[13] == "a approve  s skip  p pause  S skip, why  q detach"
 
 
 async def test_a_terminal_too_small_for_a_proposal_answers_nothing(living: Living) -> None:
