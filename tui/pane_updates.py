@@ -26,6 +26,7 @@ from tui.panes.program import ProgramPane
 from tui.panes.status import StatusLine
 from tui.screens.main import MainScreen, main_screen
 from tui.selection import Selection
+from tui.system import colours
 from tui.training_curves import TrainingCurves
 from tui.view import diffs, words
 from tui.view.experiments import Row, outdated_warning, table_row
@@ -122,7 +123,7 @@ class PaneUpdates:
             lines = diffs.parse(run_files.read_diff(bridge.folder, number))
             proposal = ProposalText(state.experiments[number].hypothesis, lines)
         size = self._app.size.width - TINY_MARGIN, self._app.size.height - 1  # a line is for the keys
-        main.show_tiny(tiny_lines(status, waiting, proposal, last, size), number)
+        main.show_tiny(tiny_lines(status, waiting, proposal, last, size, colours.palette(self._app)), number)
 
     def show_loss(self) -> None:
         """Show the curve of the followed training with its latest figures."""

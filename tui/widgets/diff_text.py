@@ -126,8 +126,8 @@ class DiffText(Static):
         """Update the text. The layout is only computed again if its height changes."""
         self._shown = folds.fold(self._lines, self._folded, self._chosen)
         self._offset = min(self._offset, diffs.most_offset(self._shown, self._width))
-        few = self.app.native_ansi_color or colours.are_few(self.app)
-        content = diffs.render(self._shown, self._width, self._offset, few_colours=few)
+        palette = colours.palette(self.app)
+        content = diffs.render(self._shown, self._width, self._offset, palette=palette)
         self._rows = folds.rows(content.plain)
         width, height = self.size
         same = width and content.get_height(self.styles.get_rules(), width) == height
