@@ -85,7 +85,7 @@ class TrainingCurves:
         """Return lines with the last step of a running job and the last output of its trainer."""
         if job is None:
             return []
-        loss = f"  step {job.step}  loss {job.loss:.3f}" if job.loss is not None else ""
+        loss = f" · step {job.step} · loss {job.loss:.3f}" if job.loss is not None else ""
         step = [f"{job.name} {job.stands}{loss}"]
         printed = last_lines(self._job_metrics(job).with_name("output.txt"))
         return step + [f"the trainer says: {sanitize_line(line, 300)}" for line in printed]

@@ -64,7 +64,7 @@ class ExperimentsPane(LazyTable):
         self._choice = table.Choice()
         self._order: list[int] = []  # numbers of the experiments that the choice shows
         self._shown_columns: dict[str, int] = {}  # their widths; empty before the first rows
-        self._new_count = 0  # experiments added while the cursor was elsewhere
+        self._new: set[int] = set()  # experiments added while the cursor was elsewhere, and not seen yet
         self._led_away = False  # it stopped following because of sorting or filtering, not by a movement of the user
         self._reported: int | None = None  # the number in the last `Selected`
         self._marked: int | None = None  # the experiment that another one is to be compared with
@@ -130,7 +130,8 @@ class ExperimentsPane(LazyTable):
         return [number for number in numbers if self._choice.accepts(self._experiments[number])]
 
     def _count_new(self, numbers: Sequence[int]) -> None:
-        self._new_count += 0 if self.following else len(numbers)
+        if not self.following:
+            self._new |= set(numbers)
 
     def _insert(self, numbers: Sequence[int]) -> None:
         """Add experiments. The cursor stays on its experiment, or on the newest."""
@@ -151,8 +152,21 @@ class ExperimentsPane(LazyTable):
     def _update_title(self) -> None:
         empty = bool(self._shown_columns and self._experiments and not self._order and not self.row_count)
         title = table.title(self._choice, self._shown_columns, self.line_width - BORDER, empty=empty)
-        note = f"{self._new_count} new, {'g' if self._choice.shows_all else 'escape'} shows them"
-        set_border_text(self, f"{self.NUMBER} {title}", note if self._new_count else "")
+        self._new -= self._visible_numbers()
+        shown_by, them = "g" if self._choice.shows_all else "escape", "it" if len(self._new) == 1 else "them"
+        note = f"{len(self._new)} new, {shown_by} shows {them}"
+        set_border_text(self, f"{self.NUMBER} {title}", note if self._new else "")
+
+    def _visible_numbers(self) -> set[int]:
+        """Return the experiments whose rows are on the screen."""
+        first = int(self.scroll_y)
+        rows = self.ordered_rows[first : first + self.size.height - self.header_height * self.show_header]
+        return {int(row.key.value) for row in rows if row.key.value is not None}
+
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        super().watch_scroll_y(old, new)
+        if self._new:
+            self._update_title()
 
     def on_resize(self, event: events.Resize) -> None:
         if self._shown_columns and self._shown_columns != table.fitting_columns(self.line_width, self.app.size.width):
@@ -215,7 +229,7 @@ class ExperimentsPane(LazyTable):
 
     def follow(self) -> None:
         """Follow the newest experiment again. Resets sorting, filter and search."""
-        self.following, self._led_away, self._reported, self._new_count = True, False, None, 0
+        self.following, self._led_away, self._reported, self._new = True, False, None, set()
         if not self._choice.shows_all:
             self._choice.reset()
             self.post_message(self.Chose(self._choice.filter_name, self._choice.sort_name))

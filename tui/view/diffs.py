@@ -42,7 +42,7 @@ class Palette:
 
 DARK_SIGNS = {"+": "bold #5fd75f", "-": "bold #ff5f5f", " ": ""}
 LIGHT_SIGNS = {"+": "bold #008700", "-": "bold #d70000", " ": ""}
-BLENDED = {"+": "on #00be00 18%", "-": "on #ff0000 18%", " ": ""}
+BLENDED = {"+": "on #00be00 18%", "-": "on #ff0000 24%", " ": ""}
 PALETTES: Mapping[tuple[Depth, bool], Palette] = {  # by the number of colours, and whether the theme is dark
     ("many", True): Palette(DARK_SIGNS, BLENDED),
     ("many", False): Palette(LIGHT_SIGNS, BLENDED),
