@@ -249,6 +249,8 @@ class AutoResearch(RunsActions, DecisionActions):
             return
         resume, context = phrases.resume_command(self.bridge.folder.name), self.key_context
         if reason := keys.reason(key, context, resume, page=isinstance(self.screen, PAGES)):
+            if reason == keys.NOTHING_WAITS:
+                reason = self.just_answered() or reason
             if key.action in keys.ASK_LINE and not context.read_only:
                 reason = f"{reason} {self.ignore_text(event.character or '')}"
             self.show_note(reason, wrong=keys.is_forbidden(key, context))

@@ -89,7 +89,8 @@ KEYS: tuple[Key, ...] = (
         "enforced.", "the loop", lambda now: now.has_proposed_limits, "The text of program.md suggests no limit beyond those in its front matter.",
         panes="1"),
     Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
-    Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays; ↻ is before its number meanwhile.",
+    Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays; ↻ is before its number meanwhile, + "
+        "afterwards.",
         "the selected experiment",
         lambda now: now.alive and now.judged and not now.rerunning, "The selected experiment has no verdict yet, or is about to run again.",
         panes="25"),

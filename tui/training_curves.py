@@ -76,7 +76,7 @@ class TrainingCurves:
         if tail is None:
             return "loss –"
         tail.read()
-        loss = newest.loss if newest else tail.curve.loss[-1] if tail.curve.loss else None
+        loss = tail.curve.smooth()[-1] if tail.curve.loss else newest.loss if newest else None
         if loss is None:
             return "loss –"
         return f"{self._name(newest)} loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARKLINE)}"

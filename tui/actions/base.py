@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,7 @@ from tui.widgets.prompt import Prompt
 PAGES = HelpScreen | SummaryScreen | ComparisonScreen | RunsScreen | RunComparisonScreen
 READ_S = 1.0  # a note is not removed earlier
 TEXT_S = 1.0  # without a key, after which a key is no longer part of a text
+JUST_S = 10.0  # in which a proposal was answered "just now"
 TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 
 
@@ -56,6 +58,7 @@ class RunApp(FrugalApp):
     attention: Attention
     key_context = KeyContext()
     _noted_t = 0.0  # when the last note was shown
+    _waited: tuple[int, float] = (0, -math.inf)  # the proposal that waited last, and when it still did
     _stray: tuple[float, str] = (0.0, "")  # until when keys are ignored as text, and the key that is not
     _first_press: tuple[float, str] = (0.0, "")  # time and action of a key that must be pressed twice
 
@@ -170,6 +173,16 @@ class RunApp(FrugalApp):
         self._stray = (time.monotonic() + TEXT_S, key)
         return True
 
+    def just_answered(self) -> str:
+        """Return what has become of a proposal that waited a moment ago, as a sentence; '' if none did."""
+        number, seen_t = self._waited
+        experiment = self.bridge.state.experiments.get(number)
+        if experiment is None or self.waiting_number is not None or time.monotonic() - seen_t > JUST_S:
+            return ""
+        if experiment.approved:
+            return f"#{number} was approved just now{', by time-out' if experiment.approved == 'time-out' else ''}."
+        return f"#{number} was answered just now: {experiment.verdict.words}." if experiment.verdict is not None else ""
+
     def is_second_press(self, what: str, hint: str) -> bool:
         """Return whether the same action was requested in the last TWICE_S seconds. If not, show a hint.
 
@@ -196,6 +209,8 @@ class RunApp(FrugalApp):
 
     def _current_key_context(self) -> KeyContext:
         state, target, waiting = self.bridge.state, self.target, self.bridge.waiting
+        if waiting is not None:
+            self._waited = waiting.number, time.monotonic()
         is_detail = self.detailed_number is not None
         is_target = target is not None and waiting is not None and target.number == waiting.number
         return KeyContext(

@@ -14,7 +14,8 @@ from tui.textual_internals import Static
 from tui.view import words
 from tui.view.status import Status
 
-BAR, SHORT_BAR = 12, 8  # columns of the progress bar
+BAR, SHORT_BAR, SHORTEST_BAR = 12, 8, 4  # columns of the progress bar
+NARROW = 72  # columns of the screen below which the bar is shortest
 GAP = "  "
 
 
@@ -47,7 +48,9 @@ class StatusLine(Static):
         is_told = not status.alive and status.alarm.startswith(status.doing)  # such as "finished: reached a limit"
         sign = [] if is_told and not question else [_life_sign(status)]
         score = _score(status, brief=True)
-        first = _join_fitting([_activity(status, SHORT_BAR, brief=True), *score], sign, width)
+        first = _join_fitting(
+            [_activity(status, SHORT_BAR if width >= NARROW else SHORTEST_BAR, brief=True), *score], sign, width
+        )
         shown = [Content(f" {extra[0]}"), *(Content(one) for one in extra[1:])] if extra else []
         second = _join_fitting([*shown, *_circumstances(status)], right, width, needed=0)
         self._update_line(Content("\n").join([first, second]))

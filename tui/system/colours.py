@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from textual.app import App
-
-from tui.view.diffs import PALETTES, Depth, Palette
 
 MANY = ("256", "truecolor")  # Rich's names of the systems in which shades of a colour differ
 
@@ -16,16 +14,11 @@ def are_few(app: App[Any]) -> bool:
     return app.console.color_system not in MANY
 
 
-def depth(app: App[Any]) -> Depth:
+def depth(app: App[Any]) -> Literal["few", "256", "many"]:
     """Return how many colours the app may use. Those of an ansi theme are chosen by the terminal and have no shades."""
     if app.native_ansi_color or are_few(app):
         return "few"
     return "256" if app.console.color_system == "256" else "many"
-
-
-def palette(app: App[Any]) -> Palette:
-    """Return the styles of added and removed lines in the theme of an app."""
-    return PALETTES[depth(app), app.current_theme.dark]
 
 
 def tell_curves_apart(app: App[Any]) -> bool:
