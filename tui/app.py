@@ -45,6 +45,7 @@ from tui.selection import Selection
 from tui.system.driver import PatientDriver
 from tui.system.palette import CommandsInOrder
 from tui.system.remembered import ViewMemory
+from tui.system.stray_text import StrayText
 from tui.textual_internals import Static, unhandled_error
 from tui.view.tiny import first_lines
 from tui.widgets.footer import KeysLine
@@ -99,6 +100,7 @@ class AutoResearch(RunsActions, DecisionActions):
         self.key_context = replace(self.key_context, read_only=read_only)
         self.selection = Selection(self.bridge)
         self.attention = Attention(self.bridge.who, self._send_quietly)
+        self.stray = StrayText()
         self.updates = PaneUpdates(self, self.bridge, self.selection)
         self._rest_timer: Timer | None = None
 
@@ -220,7 +222,7 @@ class AutoResearch(RunsActions, DecisionActions):
             event, events.Key | events.MouseDown | events.MouseScrollDown | events.MouseScrollUp | events.Paste
         ):
             self.note_use()
-        if isinstance(event, events.Key) and not event.is_forwarded and self.is_stray_text(event):
+        if isinstance(event, events.Key) and not event.is_forwarded and self.stray.has(event):
             return
         await super().on_event(event)
 
@@ -252,7 +254,7 @@ class AutoResearch(RunsActions, DecisionActions):
             if reason == keys.NOTHING_WAITS:
                 reason = self.just_answered() or reason
             if key.action in keys.ASK_LINE and not context.read_only:
-                reason = f"{reason} {self.ignore_text(event.character or '')}"
+                reason = f"{reason} {self.stray.expect(event.character or '')}"
             self.show_note(reason, wrong=keys.is_forbidden(key, context))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -56,7 +56,6 @@ NONE_YET = "There is no experiment yet."
 ONE_RUN = "A browser shows only the run that it was opened for. `make attach` opens the app in a terminal."
 AT_THE_PANES = "This key works at the panes. Escape goes back to them."
 LARGER = "This key needs a larger terminal."
-IGNORED = "Text that follows is ignored."
 
 
 def _waiting(context: KeyContext) -> bool:

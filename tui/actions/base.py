@@ -8,11 +8,8 @@ import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
 
-from textual import events
-
 from core.record.experiment import Experiment
 from core.run import commands
-from tui import keys
 from tui.attention import Attention
 from tui.bridge import Bridge
 from tui.keys import KeyContext
@@ -28,13 +25,13 @@ from tui.screens.runs import RunsScreen
 from tui.screens.summary import SummaryScreen
 from tui.selection import Selection
 from tui.system.remembered import ViewMemory
+from tui.system.stray_text import StrayText
 from tui.textual_internals import FrugalApp
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
 PAGES = HelpScreen | SummaryScreen | ComparisonScreen | RunsScreen | RunComparisonScreen
 READ_S = 1.0  # a note is not removed earlier
-TEXT_S = 1.0  # without a key, after which a key is no longer part of a text
 JUST_S = 10.0  # in which a proposal was answered "just now"
 TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 
@@ -49,6 +46,7 @@ class RunApp(FrugalApp):
         memory: What is remembered of the view.
         key_context: Decides which keys are valid.
         attention: Tells the loop that the human uses the app.
+        stray: Recognises text for a line that did not open.
     """
 
     bridge: Bridge
@@ -56,10 +54,10 @@ class RunApp(FrugalApp):
     updates: PaneUpdates
     memory: ViewMemory
     attention: Attention
+    stray: StrayText
     key_context = KeyContext()
     _noted_t = 0.0  # when the last note was shown
     _waited: tuple[int, float] = (0, -math.inf)  # the proposal that waited last, and when it still did
-    _stray: tuple[float, str] = (0.0, "")  # until when keys are ignored as text, and the key that is not
     _first_press: tuple[float, str] = (0.0, "")  # time and action of a key that must be pressed twice
 
     # -- which experiment -----------------------------------------------------------------------------------------
@@ -144,34 +142,6 @@ class RunApp(FrugalApp):
     def action_cancel_answer(self) -> None:
         """Close the open prompt, for a click in the footer."""
         self.screen.query_one(Prompt).action_cancel()
-
-    def ignore_text(self, key: str) -> str:
-        """Ignore what the user types after a key that should have opened a line but did not, since it is text.
-
-        Args:
-            key: The key, which may be pressed again.
-
-        Returns:
-            A sentence for the user.
-        """
-        self._stray = (time.monotonic() + TEXT_S, key)
-        return keys.IGNORED
-
-    def is_stray_text(self, event: events.Key) -> bool:
-        """Return whether a key is part of a text for a line that was not opened. The text ends with a pause, enter or escape."""
-        until, key = self._stray
-        if time.monotonic() > until:
-            return False
-        if event.character == key:
-            self._stray = (0.0, "")
-            return False
-        if event.key in ("enter", "escape"):
-            self._stray = (0.0, "")
-            return True
-        if not event.is_printable and event.key != "backspace":
-            return False
-        self._stray = (time.monotonic() + TEXT_S, key)
-        return True
 
     def just_answered(self) -> str:
         """Return what has become of a proposal that waited a moment ago, as a sentence; '' if none did."""

@@ -121,10 +121,8 @@ class ExperimentsPane(LazyTable):
         self.replace_lines(table.heading(self._shown_columns, self._choice), self._order, selected)
 
     def line_text(self, number: int) -> Text:
-        columns, marked = self._shown_columns, number == self._marked
-        return table.row_text(
-            self._experiments[number], columns, partial(style_of, theme=self.app.theme_variables), marked=marked
-        )
+        style, marked = partial(style_of, theme=self.app.theme_variables), number == self._marked
+        return table.row_text(self._experiments[number], self._shown_columns, style, marked=marked)
 
     def _accepted(self, numbers: Iterable[int]) -> list[int]:
         return [number for number in numbers if self._choice.accepts(self._experiments[number])]
@@ -152,19 +150,10 @@ class ExperimentsPane(LazyTable):
     def _update_title(self) -> None:
         empty = bool(self._shown_columns and self._experiments and not self._order and not self.row_count)
         title = table.title(self._choice, self._shown_columns, self.line_width - BORDER, empty=empty)
-        self._new -= self._visible_numbers()
-        shown_by, them = "g" if self._choice.shows_all else "escape", "it" if len(self._new) == 1 else "them"
-        note = f"{len(self._new)} new, {shown_by} shows {them}"
-        set_border_text(self, f"{self.NUMBER} {title}", note if self._new else "")
+        self._new -= self.visible_numbers
+        set_border_text(self, f"{self.NUMBER} {title}", table.new_note(len(self._new), self._choice))
 
-    def _visible_numbers(self) -> set[int]:
-        """Return the experiments whose rows are on the screen."""
-        first = int(self.scroll_y)
-        rows = self.ordered_rows[first : first + self.size.height - self.header_height * self.show_header]
-        return {int(row.key.value) for row in rows if row.key.value is not None}
-
-    def watch_scroll_y(self, old: float, new: float) -> None:
-        super().watch_scroll_y(old, new)
+    def lines_moved(self) -> None:
         if self._new:
             self._update_title()
 
@@ -178,11 +167,7 @@ class ExperimentsPane(LazyTable):
     # -- actions of the user --------------------------------------------------------------------------------------
 
     def restore(self, filter: str, sort: str) -> str:
-        """Choose a filter and an order by their names, before anything is shown.
-
-        Returns:
-            What the table then shows, as a phrase; '' for all experiments, newest first.
-        """
+        """Choose a filter and an order by name, before anything is shown. Returns them as a phrase; '' for all, newest first."""
         self._choice.restore(filter, sort)
         return "" if self._choice.shows_all else f"{self._choice.filter_name} experiments, {self._choice.sort_name}"
 

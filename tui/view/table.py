@@ -200,6 +200,12 @@ def title(choice: Choice, columns: Mapping[str, int], width: int, *, empty: bool
     return next((one for one in longer if len(one) <= width), text)
 
 
+def new_note(count: int, choice: Choice) -> str:
+    """Return how to see experiments that were added out of sight, or '' if there are none."""
+    shown_by, them = "g" if choice.shows_all else "escape", "it" if count == 1 else "them"
+    return f"{count} new, {shown_by} shows {them}" if count else ""
+
+
 def heading(columns: Mapping[str, int], choice: Choice) -> Text:
     """Return the titles of the columns as one line, with an arrow beside the one that the table is sorted by."""
     line, arrow, start = "", DOWN if choice.largest_first else UP, 0
