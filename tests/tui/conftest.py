@@ -77,7 +77,7 @@ def app_on(folder: Path, program: Path | None = None, memory: ViewMemory | None 
     return AutoResearch(folder, program or HERE / "recorded" / "program.md", opens_summary=False, memory=memory)
 
 
-async def until(pilot: Pilot[str], condition: Callable[[], object], seconds: float = 25.0) -> None:
+async def until(pilot: Pilot[str], condition: Callable[[], object], seconds: float = 100.0) -> None:
     """Wait for something to become true while the app runs on."""
     deadline = time.monotonic() + seconds
     while not condition():

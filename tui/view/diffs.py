@@ -45,7 +45,7 @@ LIGHT_SIGNS = {"+": "bold #008700", "-": "bold #d70000", " ": ""}
 BLENDED = {"+": "on #00be00 18%", "-": "on #ff0000 24%", " ": ""}
 PALETTES: Mapping[tuple[Depth, bool], Palette] = {  # by the number of colours, and whether the theme is dark
     ("many", True): Palette(DARK_SIGNS, BLENDED),
-    ("many", False): Palette(LIGHT_SIGNS, BLENDED),
+    ("many", False): Palette(LIGHT_SIGNS, BLENDED | {"-": "on #ff0000 15%"}),
     ("256", True): Palette(DARK_SIGNS, {"+": "on #005f00", "-": "on #5f0000", " ": ""}),
     ("256", False): Palette(LIGHT_SIGNS, {"+": "on #d7ffd7", "-": "on #ffd7d7", " ": ""}),
     **{
