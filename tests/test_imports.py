@@ -27,7 +27,7 @@ READ_SIDE = {
         "activity", "axes", "comparison", "findings", "log_lines", "phrases", "results", "run_comparison", "run_table",
         "scoreboard", "status", "summary",
     )),
-    "core.run.applied", "core.run.comparing", "core.run.listing",
+    "core.run.applied", "core.run.comparing", "core.run.listing", "core.run.reading",
     "core.run.background", "core.run.backlog", "core.run.commands",  # how to start a loop, ideas, and commands to the loop
 }  # fmt: skip
 

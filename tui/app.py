@@ -45,6 +45,7 @@ from tui.selection import Selection
 from tui.system.driver import PatientDriver
 from tui.system.palette import CommandsInOrder
 from tui.system.remembered import ViewMemory
+from tui.system.stray_text import StrayText
 from tui.textual_internals import Static, unhandled_error
 from tui.view.tiny import first_lines
 from tui.widgets.footer import KeysLine
@@ -99,6 +100,7 @@ class AutoResearch(RunsActions, DecisionActions):
         self.key_context = replace(self.key_context, read_only=read_only)
         self.selection = Selection(self.bridge)
         self.attention = Attention(self.bridge.who, self._send_quietly)
+        self.stray = StrayText()
         self.updates = PaneUpdates(self, self.bridge, self.selection)
         self._rest_timer: Timer | None = None
 
@@ -220,6 +222,8 @@ class AutoResearch(RunsActions, DecisionActions):
             event, events.Key | events.MouseDown | events.MouseScrollDown | events.MouseScrollUp | events.Paste
         ):
             self.note_use()
+        if isinstance(event, events.Key) and not event.is_forwarded and self.stray.has(event):
+            return
         await super().on_event(event)
 
     def _send_quietly(self, command: commands.Command) -> None:
@@ -237,14 +241,21 @@ class AutoResearch(RunsActions, DecisionActions):
                 event.prevent_default()
                 prompt.take_key(event)
                 return
-        if self.focused is None or isinstance(self.focused, Input):
+        if self.focused is None or isinstance(self.focused, Input) or isinstance(self.screen, Menu):
+            return
+        if not self.bridge.loaded or event.key in self.screen.active_bindings:  # the key is handled after this method
             return
         key = keys.key_of(event.key, event.character)
-        if key is None or not self.bridge.loaded or isinstance(self.screen, Menu):
+        if key is None:
+            self.show_note(keys.unknown(event.character if event.is_printable and event.character else event.key))
             return
-        resume = phrases.resume_command(self.bridge.folder.name)
-        if reason := keys.reason(key, self.key_context, resume, page=isinstance(self.screen, PAGES)):
-            self.show_note(reason, wrong=keys.is_forbidden(key, self.key_context))
+        resume, context = phrases.resume_command(self.bridge.folder.name), self.key_context
+        if reason := keys.reason(key, context, resume, page=isinstance(self.screen, PAGES)):
+            if reason == keys.NOTHING_WAITS:
+                reason = self.just_answered() or reason
+            if key.action in keys.ASK_LINE and not context.read_only:
+                reason = f"{reason} {self.stray.expect(event.character or '')}"
+            self.show_note(reason, wrong=keys.is_forbidden(key, context))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Return the entries of the command palette: the valid keys by name, a screenshot, and the themes."""

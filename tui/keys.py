@@ -55,6 +55,7 @@ NOTHING_WAITS, ANOTHER_WAITS = "Nothing waits for your answer.", "This one does 
 NONE_YET = "There is no experiment yet."
 ONE_RUN = "A browser shows only the run that it was opened for. `make attach` opens the app in a terminal."
 AT_THE_PANES = "This key works at the panes. Escape goes back to them."
+LARGER = "This key needs a larger terminal."
 
 
 def _waiting(context: KeyContext) -> bool:
@@ -87,7 +88,8 @@ KEYS: tuple[Key, ...] = (
         "enforced.", "the loop", lambda now: now.has_proposed_limits, "The text of program.md suggests no limit beyond those in its front matter.",
         panes="1"),
     Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
-    Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays; ↻ is before its number meanwhile.",
+    Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays; ↻ is before its number meanwhile, + "
+        "afterwards.",
         "the selected experiment",
         lambda now: now.alive and now.judged and not now.rerunning, "The selected experiment has no verdict yet, or is about to run again.",
         panes="25"),
@@ -123,8 +125,9 @@ KEYS: tuple[Key, ...] = (
 )  # fmt: skip
 PANES = "12345678"
 FOOTER = (  # actions by importance, because most terminals cannot show all
-    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "details", "adopt", "program", "backlog", "search", "filter",
-    "sort", "logarithmic", "pin", "fold", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom",
+    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "pause", "details", "adopt", "program", "backlog", "search",
+    "filter",
+    "sort", "logarithmic", "pin", "fold", "copy", "hints", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom",
     "unattended", "own", "runs", "stop",
 )  # fmt: skip
 MOST_IN_FOOTER = 12  # keys; `?` shows the others
@@ -132,8 +135,12 @@ IN_TINY = (
     "approve",
     "skip",
     "pause",
+    "skip_why",
     "detach",
     "details",
+    "search",
+    "tell",
+    "explain",
 )  # actions that also work in a terminal too small for the panes, by importance
 IN_DETAIL = (
     "approve",
@@ -158,6 +165,7 @@ NEED_LOOP = frozenset(
 CHANGING = frozenset(
     key.action for key in KEYS if key.group in ("the proposal", "the loop") and key.action != "hints"
 ) | {"rerun", "overrule"}  # actions that change the run, program.md or the backlog
+ASK_LINE = frozenset({"skip_why", "tell", "search"})  # actions that open a line, so that text may follow the key
 IN_EDITOR = ("revise", "own", "program", "backlog")  # actions that open an editor
 PRINTED = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p": ":", "colon": ":"}
 
@@ -201,11 +209,16 @@ def is_valid(action: str, context: KeyContext) -> bool:
         return False
     if action == "detach":  # valid on every screen: on the detail screen q goes back, but ctrl+c and ctrl+q detach
         return True
-    if known and context.tiny and (context.unreadable or action not in IN_TINY):
+    if known and not _has_room(action, context):
         return False
     if known and context.detail and action not in IN_DETAIL:
         return False
     return all(key.valid(context) for key in known)
+
+
+def _has_room(action: str, context: KeyContext) -> bool:
+    """Return whether the terminal is large enough for an action."""
+    return not context.tiny or (action in IN_TINY and not context.unreadable)
 
 
 def _forbidden(action: str, context: KeyContext) -> str:
@@ -222,9 +235,14 @@ def key_of(*names: str | None) -> Key | None:
     return next((key for key in KEYS if not set(key.keys.split(",")).isdisjoint(names)), None)
 
 
+def unknown(name: str) -> str:
+    """Return the note about a key that does nothing, as a sentence. `name`: the key, as it is printed or as Textual names it."""
+    return f"The key {name} does nothing here. ? shows all keys."
+
+
 def is_forbidden(key: Key, context: KeyContext) -> bool:
     """Return whether this app never allows what a key does."""
-    return not context.tiny and bool(_forbidden(key.action, context))
+    return bool(_forbidden(key.action, context))
 
 
 def reason(key: Key, context: KeyContext, resume: str, *, page: bool = False) -> str:
@@ -236,10 +254,12 @@ def reason(key: Key, context: KeyContext, resume: str, *, page: bool = False) ->
         resume: The command that resumes the run.
         page: Whether a page covers the panes.
     """
-    if context.tiny or (is_valid(key.action, context) and not page):
+    if is_valid(key.action, context) and not page:
         return ""
     if forbidden := _forbidden(key.action, context):
         return forbidden
+    if not _has_room(key.action, context):
+        return LARGER
     if not context.alive and key.action in NEED_LOOP:
         return f"This key needs a running loop. {resume} resumes the run; q closes the app."
     if page or (context.detail and key.action not in IN_DETAIL):

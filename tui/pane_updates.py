@@ -33,6 +33,7 @@ from tui.view.machine import machine_summary
 from tui.view.night import night_picture
 from tui.view.status import Status, run_status
 from tui.view.tiny import ProposalText, tiny_lines
+from tui.widgets.diff_text import palette
 
 CURRENT_S = 2.0  # least time between two updates of what the agent and the trainer say
 LIVE_S = 0.7  # least time between two updates of progress, loss and time left
@@ -73,6 +74,7 @@ class PaneUpdates:
         table = main.query_one(ExperimentsPane)
         table.show(self._rows(self._changed_numbers(news)))
         table.follow_line(self._selection.leading)
+        main.fit_table(table.row_count)
         if news.lines:
             main.query_one(ActivityPane).add(news.lines)
         if (news.first or news.events) and state.config is not None:
@@ -105,7 +107,7 @@ class PaneUpdates:
         status = run_status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble)
         if main.is_tiny:
             self._show_tiny(status)
-        extra = f"{self._curves.loss_summary()}  {machine_summary(bridge.machine)}" if main.is_narrow else ""
+        extra = (self._curves.loss_summary(), machine_summary(bridge.machine)) if main.is_narrow else ()
         main.query_one(StatusLine).show(status, bridge.waiting, main.is_narrow, extra)
         if bridge.waiting is not None and bridge.waiting.number not in self._rung_for:
             self._rung_for.add(bridge.waiting.number)
@@ -122,7 +124,7 @@ class PaneUpdates:
             lines = diffs.parse(run_files.read_diff(bridge.folder, number))
             proposal = ProposalText(state.experiments[number].hypothesis, lines)
         size = self._app.size.width - TINY_MARGIN, self._app.size.height - 1  # a line is for the keys
-        main.show_tiny(tiny_lines(status, waiting, proposal, last, size), number)
+        main.show_tiny(tiny_lines(status, waiting, proposal, last, size, palette(self._app)), number)
 
     def show_loss(self) -> None:
         """Show the curve of the followed training with its latest figures."""

@@ -76,7 +76,7 @@ class TrainingCurves:
         if tail is None:
             return "loss –"
         tail.read()
-        loss = newest.loss if newest else tail.curve.loss[-1] if tail.curve.loss else None
+        loss = tail.curve.smooth()[-1] if tail.curve.loss else newest.loss if newest else None
         if loss is None:
             return "loss –"
         return f"{self._name(newest)} loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARKLINE)}"
@@ -85,7 +85,8 @@ class TrainingCurves:
         """Return lines with the last step of a running job and the last output of its trainer."""
         if job is None:
             return []
-        step = [f"{job.name} step {job.step}  loss {job.loss:.3f}"] if job.loss is not None else []
+        loss = f" · step {job.step} · loss {job.loss:.3f}" if job.loss is not None else ""
+        step = [f"{job.name} {job.stands}{loss}"]
         printed = last_lines(self._job_metrics(job).with_name("output.txt"))
         return step + [f"the trainer says: {sanitize_line(line, 300)}" for line in printed]
 

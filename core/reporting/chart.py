@@ -103,7 +103,7 @@ def progress_chart(progress: Progress, style: Style) -> Drawing:
     attempts = [_attempt(attempt, frame, style) for attempt in progress.attempts if not attempt.kept]
     kept = [_attempt(attempt, frame, style) for attempt in progress.attempts if attempt.kept]
     shapes = [*shapes, *attempts, *kept]
-    shapes += _levels(progress, frame, size)
+    shapes += _levels(progress, frame, size, [*attempts, *kept])
     shapes += _names(progress, frame, style, corners, [mark.at for mark in attempts], shapes)
     shapes += _legend(progress, frame, style)
     if progress.start is None:
@@ -155,18 +155,27 @@ def _attempt(attempt: Attempt, frame: Frame, style: Style) -> Mark:
     return Mark((x, frame.y(score)), "other", "dot", style.dot, words)
 
 
-def _levels(progress: Progress, frame: Frame, size: float) -> list[Text]:
-    """Return the scores of the start and of the best, beside the ends of the line."""
+def _levels(progress: Progress, frame: Frame, size: float, marks: Sequence[Mark]) -> list[Text]:
+    """Return the scores of the start and of the best, beside the ends of the line. That of the start covers no mark."""
     if progress.start is None:
         return []
     best, right = progress.steps[-1][1], frame.box.right + 6
     middle = frame.y(best) + size * 0.35
-    first = Text(
-        (frame.box.left + 6, frame.y(progress.start) - size * 0.6), f"start {progress.start:.4f}", size, halo=True
-    )
+    first = _start_label(progress.start, frame, size, marks)
     last = [Text((right, middle - size * 1.15), "best", size, "best", bold=True)]
     last.append(Text((right, middle), f"{best:.4f}", size, "best", bold=True))
     return [first, *last] if len(progress.steps) > 1 else [first]
+
+
+def _start_label(start: float, frame: Frame, size: float, marks: Sequence[Mark]) -> Text:
+    """Return the score of the start, just above the line or else at the nearest height at which it covers no experiment."""
+    level, covered = frame.y(start), [_around(mark.at, mark.at, mark.radius) for mark in marks]
+    above = [level - size * (0.6 + 0.6 * step) for step in range(int((level - frame.box.top) / (0.6 * size)))]
+    below = [level + size * (1.3 + 0.6 * step) for step in range(int((frame.box.bottom - level) / (0.6 * size)) - 1)]
+    places = sorted([*above, *below], key=lambda y: (abs(y - level), y)) or [level - size * 0.6]
+    labels = [Text((frame.box.left + 6, y), f"start {start:.4f}", size, halo=True) for y in places]
+    free = (label for label in labels if not any(box_of(label).overlaps(other) for other in covered))
+    return next(free, labels[0])
 
 
 # -- names of kept changes --------------------------------------------------------------------------------------------

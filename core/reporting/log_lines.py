@@ -98,7 +98,9 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Refused():
             return f"no proposal for #{event.number}: {event.reason}"
         case ev.Paused():
-            return f"paused{': ' + event.reason if event.reason else ''}"
+            if event.reason:
+                return f"paused: {event.reason}"
+            return "pausing after this experiment" if state.busy else "paused"
         case ev.Resumed():
             return "resumed"
         case ev.ApprovalChanged():

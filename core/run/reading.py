@@ -53,14 +53,21 @@ def status_of(state: State, folder: Path, root: Path | None = None) -> RunStatus
     from core.judging import schedule  # imported late, as `attach` and `hint` start without these
     from core.machine import stats
     from core.reporting import status
-    from core.reporting.results import HTML, PNG
     from core.run.applied import is_applied
 
     warnings = [warning for warning in (stats.disk_warning(folder),) if warning]
     applied = root is not None and bool(state.kept) and is_applied(root, folder)
     alive, now = run_lock.alive(folder), live.read(folder)
+    files = report_files(folder)
+    return status.status(state, schedule.noise(state), alive, now, warnings, applied=applied, files=files)
+
+
+def report_files(folder: Path) -> tuple[str, str]:
+    """Return the paths of the report of a run and of its picture, as text; "" for one that does not exist."""
+    from core.reporting.results import HTML, PNG
+
     html, png = (shown_path(path) if path.exists() else "" for path in (folder / HTML, folder / PNG))
-    return status.status(state, schedule.noise(state), alive, now, warnings, applied=applied, files=(html, png))
+    return html, png
 
 
 def print_status(project: Project, name: str | None, *, as_json: bool, line: bool) -> None:

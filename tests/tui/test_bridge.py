@@ -32,7 +32,7 @@ def missing(recorded: Path) -> Missing:
     return Missing(recorded)
 
 
-@pytest.mark.parametrize(("size", "panes"), [((120, 40), 7), ((80, 24), 1)])
+@pytest.mark.parametrize(("size", "panes"), [((120, 40), 7), ((80, 24), 2)])
 async def test_it_waits_for_the_journal_and_then_shows_all(
     recorded: Path, missing: Missing, size: tuple[int, int], panes: int
 ) -> None:
@@ -87,7 +87,7 @@ async def test_a_page_that_is_open_when_the_journal_comes_gives_way_to_the_exper
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press("escape")
         await pilot.pause()
-        assert [pane.id for pane in app.query(".pane") if pane.display] == ["experiments"]
+        assert [pane.id for pane in app.query(".pane") if pane.display] == ["experiments", "night"]
         assert app.focused is app.query_one(ExperimentsPane)
 
 

@@ -57,7 +57,9 @@ def test_what_stops_a_key_is_said_in_this_order() -> None:
     assert "Nothing waits" in keys.reason(approve, keys.KeyContext(alive=True), "")
     assert "does not wait" in keys.reason(approve, keys.KeyContext(alive=True, detail=True), "")
     assert "read-only" in keys.reason(approve, keys.KeyContext(read_only=True), "")
-    assert not keys.reason(approve, keys.KeyContext(tiny=True), ""), "a tiny terminal says what it lacks"
+    why = keys.key_of("S")
+    assert why is not None and keys.reason(why, keys.KeyContext(tiny=True, unreadable=True), "") == keys.LARGER
+    assert not keys.reason(why, keys.KeyContext(alive=True, waiting=True, tiny=True), "")
     assert keys.key_of("slash", "/") is keys.key_of(None, ">", "slash") and keys.key_of("0") is None
 
 
@@ -74,6 +76,60 @@ async def test_no_key_is_dead_without_a_loop(recorded: Path, key: str, where: st
             await until(pilot, lambda: "a again commits" in screen_text(app))
         else:
             await until(pilot, lambda: "This key needs a running loop" in screen_text(app))
+
+
+async def test_a_key_that_the_screen_handles_brings_no_note(recorded: Path) -> None:
+    """Such as escape on the details, which is not a key of the app there."""
+    app = app_on(recorded)
+    async with app.run_test(size=FULL, notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("5")
+        for back in ("escape", "q", "enter"):
+            await pilot.press("enter")
+            await until(pilot, lambda: app.screen is not app.main)
+            await pilot.press(back)
+            await until(pilot, lambda: app.screen is app.main)
+            assert not app._notifications, [note.message for note in app._notifications]
+        await pilot.press("8", "a")
+        assert ["a again" in note.message for note in app._notifications] == [True]
+
+
+@pytest.mark.parametrize("size", [FULL, (50, 12), (40, 10), (30, 8)])
+@pytest.mark.parametrize("keys_pressed", [("w",), ("enter", "w"), ("question_mark", "w"), ("f5",)])
+async def test_an_unknown_key_says_so_at_any_size(
+    recorded: Path, size: tuple[int, int], keys_pressed: tuple[str, ...]
+) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press(*keys_pressed)
+        await until(pilot, lambda: any("does nothing here" in note.message for note in app._notifications), 20)
+
+
+@pytest.mark.parametrize("size", [FULL, (80, 24), (60, 16), (50, 12), (40, 10)])
+async def test_a_reason_is_typed_at_any_size(living: Living, size: tuple[int, int]) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting and "#11" in screen_text(app))
+        if size == (80, 24):
+            await pilot.press("2")
+        await pilot.press("S", *"a path", "enter")
+        await until(pilot, lambda: living.told(commands.Skip), 20)
+        assert living.told(commands.Skip)[0].reason == "a path" and not living.told(commands.Approve)
+
+
+@pytest.mark.parametrize("where", ["a page", "other details", "too small", "another pane"])
+async def test_text_for_a_line_that_did_not_open_is_ignored(living: Living, where: str) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=(30, 8) if where == "too small" else (80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press(
+            *{"a page": ["question_mark"], "other details": ["G", "enter"], "another pane": ["4"]}.get(where, [])
+        )
+        await pilot.press("S", *"apt guess, says e", "enter")
+        await until(pilot, lambda: app._notifications)
+        assert "ignored" in next(iter(app._notifications)).message
+        assert app.is_running and not [one for one in living.heard if not isinstance(one, commands.Hold)]
 
 
 async def test_the_keys_of_the_summary_say_why_they_wait(living: Living) -> None:

@@ -38,8 +38,9 @@ class In256Colours(LineFilter):
 
 SNAPSHOTS = [
     *product([(80, 24), (120, 40), (200, 50)], ["dark", "light", "no-colour"]),
-    *product([(60, 16), (100, 40), (140, 34), (160, 30)], ["dark"]),
-    ((120, 40), "256-colours"),
+    *product([(60, 16), (100, 40), (120, 36), (140, 34), (160, 30)], ["dark"]),
+    ((140, 34), "light"),
+    *product([(120, 40)], ["256-colours", "256-colours-light"]),
 ]
 
 
@@ -52,9 +53,10 @@ def test_snapshots(
     monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)  # the machine's figures are not the same twice
     app = app_on(recorded)
     app.bridge._slow_t = -2e9  # but program.md is read once
-    if look == "light":
+    if look.endswith("light"):
         app.theme = "textual-light"
-    if look == "256-colours":
+    if look.startswith("256-colours"):
+        app.console._color_system = ColorSystem.EIGHT_BIT
         app._filters.append(In256Colours())
 
     async def ready(pilot: Pilot[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
@@ -24,12 +25,14 @@ from tui.screens.runs import RunsScreen
 from tui.screens.summary import SummaryScreen
 from tui.selection import Selection
 from tui.system.remembered import ViewMemory
+from tui.system.stray_text import StrayText
 from tui.textual_internals import FrugalApp
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
 PAGES = HelpScreen | SummaryScreen | ComparisonScreen | RunsScreen | RunComparisonScreen
 READ_S = 1.0  # a note is not removed earlier
+JUST_S = 10.0  # in which a proposal was answered "just now"
 TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 
 
@@ -43,6 +46,7 @@ class RunApp(FrugalApp):
         memory: What is remembered of the view.
         key_context: Decides which keys are valid.
         attention: Tells the loop that the human uses the app.
+        stray: Recognises text for a line that did not open.
     """
 
     bridge: Bridge
@@ -50,8 +54,10 @@ class RunApp(FrugalApp):
     updates: PaneUpdates
     memory: ViewMemory
     attention: Attention
+    stray: StrayText
     key_context = KeyContext()
     _noted_t = 0.0  # when the last note was shown
+    _waited: tuple[int, float] = (0, -math.inf)  # the proposal that waited last, and when it still did
     _first_press: tuple[float, str] = (0.0, "")  # time and action of a key that must be pressed twice
 
     # -- which experiment -----------------------------------------------------------------------------------------
@@ -137,6 +143,16 @@ class RunApp(FrugalApp):
         """Close the open prompt, for a click in the footer."""
         self.screen.query_one(Prompt).action_cancel()
 
+    def just_answered(self) -> str:
+        """Return what has become of a proposal that waited a moment ago, as a sentence; '' if none did."""
+        number, seen_t = self._waited
+        experiment = self.bridge.state.experiments.get(number)
+        if experiment is None or self.waiting_number is not None or time.monotonic() - seen_t > JUST_S:
+            return ""
+        if experiment.approved:
+            return f"#{number} was approved just now{', by time-out' if experiment.approved == 'time-out' else ''}."
+        return f"#{number} was answered just now: {experiment.verdict.words}." if experiment.verdict is not None else ""
+
     def is_second_press(self, what: str, hint: str) -> bool:
         """Return whether the same action was requested in the last TWICE_S seconds. If not, show a hint.
 
@@ -163,6 +179,8 @@ class RunApp(FrugalApp):
 
     def _current_key_context(self) -> KeyContext:
         state, target, waiting = self.bridge.state, self.target, self.bridge.waiting
+        if waiting is not None:
+            self._waited = waiting.number, time.monotonic()
         is_detail = self.detailed_number is not None
         is_target = target is not None and waiting is not None and target.number == waiting.number
         return KeyContext(

@@ -86,9 +86,12 @@ class ProposalActions(EditingActions):
         """Return whether a proposal is on the screen, so that the user may decide on it. If not, show it."""
         if self.detailed_number is not None:
             if self.detailed_number != number:
-                self.show_note(keys.ANOTHER_WAITS)
+                ignored = f" {self.stray.expect(key)}" if key == "S" else ""
+                self.show_note(f"{keys.ANOTHER_WAITS}{ignored}")
             return self.detailed_number == number
         if self.main.is_tiny:
+            if self.main.tiny_proposal != number and key == "S":
+                self.stray.expect(key)
             return self.main.tiny_proposal == number
         change = self.main.query_one(ChangePane)
         is_selected = self.followed is not None and self.followed.number == number
@@ -98,5 +101,6 @@ class ProposalActions(EditingActions):
             self.follow_newest()
         if not change.display:
             change.focus()
-        self.show_note(f"This is #{number}, which waits for you. {key} again {VERBS[key]} it.")
+        ignored = f" {self.stray.expect(key)}" if key == "S" else ""
+        self.show_note(f"This is #{number}, which waits for you. {key} again {VERBS[key]} it.{ignored}")
         return False

@@ -6,7 +6,8 @@ from textual.screen import Screen
 
 from core.reporting import status
 from core.run.applied import is_applied
-from tui import run_files
+from core.run.reading import report_files
+from tui import keys, run_files
 from tui.actions.next_steps import NextStepActions
 from tui.panes import registry
 from tui.panes.change import ChangePane
@@ -27,6 +28,7 @@ class ViewingActions(NextStepActions):
 
     def action_pane(self, number: int) -> None:
         if self.key_context.tiny:
+            self.show_note(keys.LARGER)
             return
         self.main.focus_pane(number)
         if number == SummaryPane.NUMBER:
@@ -61,8 +63,15 @@ class ViewingActions(NextStepActions):
             return
         self.selection.pin(followed.number)
         self.updates.show_loss()
-        names = ", ".join(f"#{number}" for number in self.selection.pinned)
-        self.show_note(f"Curves beside the selected one: {names or 'only the best'}.")
+        others = [f"#{number}" for number in self.selection.pinned if number != followed.number]
+        beside = f" Also kept: {', '.join(others)}." if others else ""
+        if followed.number in self.selection.pinned:
+            stays = (
+                f"The curve of #{followed.number} stays in pane {LossPane.NUMBER} when you select another experiment."
+            )
+            self.show_note(f"{stays} v again removes it.{beside}")
+        else:
+            self.show_note(f"The curve of #{followed.number} is no longer kept.{beside}")
 
     def action_fold(self) -> None:
         """Fold the shown change, whichever pane has the focus."""
@@ -153,7 +162,15 @@ class ViewingActions(NextStepActions):
         warnings = [bridge.trouble] if bridge.trouble else []
         applied = bool(bridge.state.kept) and is_applied(bridge.program.parent, bridge.folder)
         return Contents(
-            status=status.status(bridge.state, noise, bridge.pid, bridge.live, warnings, applied=applied),
+            status=status.status(
+                bridge.state,
+                noise,
+                bridge.pid,
+                bridge.live,
+                warnings,
+                applied=applied,
+                files=report_files(bridge.folder),
+            ),
             night=night_picture(bridge.state, noise),
             diff=run_files.read_whole_diff(bridge.folder),
             steps=self.next_steps(),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
 
@@ -14,6 +16,7 @@ from tui.widgets.pane import Pane
 
 MOST_LINES = 200  # lines of the journal that are kept
 MOST_CHARACTERS = 400  # per line
+LEAST, INDENT = 20, "  "  # least columns of a line, and what is before its rest
 AWAY = "G follows the newest line"  # while the user has scrolled up
 
 
@@ -27,6 +30,8 @@ class ActivityPane(Pane):
         super().__init__()
         self._lines: list[str] = []
         self._current_lines: list[str] = []
+        self._current_height = -1  # line breaks of what is shown of them
+        self._width = 0  # that the lines are drawn for
 
     def on_mount(self) -> None:
         self.anchor()  # stay at the end until the user scrolls
@@ -43,14 +48,35 @@ class ActivityPane(Pane):
     def add(self, lines: Sequence[str]) -> None:
         """Add lines about events of the journal."""
         self._lines = (self._lines + [words.sanitize_line(line, MOST_CHARACTERS) for line in lines])[-MOST_LINES:]
-        self.query_one("#lines", Static).update(Content("\n").join(Content(line) for line in self._lines))
+        self._draw_lines()
+
+    def _draw_lines(self) -> None:
+        self._width = self.scrollable_content_region.width
+        self.query_one("#lines", Static).update(self._wrapped(self._lines))
+
+    def _wrapped(self, lines: Sequence[str]) -> Content:
+        """Return lines in the width of the pane. Nothing is cut off; the rest of a long line is indented."""
+        width = max(LEAST, self._width)
+        return Content("\n").join(
+            Content("\n").join(Content(part) for part in textwrap.wrap(line, width, subsequent_indent=INDENT) or [""])
+            for line in lines
+        )
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self.scrollable_content_region.width != self._width:
+            self._draw_lines()
+            self._draw_current()
 
     def show_current(self, lines: Sequence[str]) -> None:
         """Show current lines below the journal: streamed text, and the last step."""
         current = [words.sanitize_line(line, MOST_CHARACTERS) for line in lines]
         if current == self._current_lines:
             return
-        resized, self._current_lines = len(current) != len(self._current_lines), current
-        box = self.query_one("#now", Static)
-        box.display = bool(current)
-        box.update(Content("\n").join(Content.styled(line, "$foreground 60%") for line in current), layout=resized)
+        self._current_lines = current
+        self._draw_current()
+
+    def _draw_current(self) -> None:
+        box, content = self.query_one("#now", Static), self._wrapped(self._current_lines)
+        resized, self._current_height = content.plain.count("\n") != self._current_height, content.plain.count("\n")
+        box.display = bool(self._current_lines)
+        box.update(Content.styled(content.plain, "$foreground 60%"), layout=resized)

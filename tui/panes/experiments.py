@@ -64,7 +64,7 @@ class ExperimentsPane(LazyTable):
         self._choice = table.Choice()
         self._order: list[int] = []  # numbers of the experiments that the choice shows
         self._shown_columns: dict[str, int] = {}  # their widths; empty before the first rows
-        self._new_count = 0  # experiments added while the cursor was elsewhere
+        self._new: set[int] = set()  # experiments added while the cursor was elsewhere, and not seen yet
         self._led_away = False  # it stopped following because of sorting or filtering, not by a movement of the user
         self._reported: int | None = None  # the number in the last `Selected`
         self._marked: int | None = None  # the experiment that another one is to be compared with
@@ -121,16 +121,15 @@ class ExperimentsPane(LazyTable):
         self.replace_lines(table.heading(self._shown_columns, self._choice), self._order, selected)
 
     def line_text(self, number: int) -> Text:
-        columns, marked = self._shown_columns, number == self._marked
-        return table.row_text(
-            self._experiments[number], columns, partial(style_of, theme=self.app.theme_variables), marked=marked
-        )
+        style, marked = partial(style_of, theme=self.app.theme_variables), number == self._marked
+        return table.row_text(self._experiments[number], self._shown_columns, style, marked=marked)
 
     def _accepted(self, numbers: Iterable[int]) -> list[int]:
         return [number for number in numbers if self._choice.accepts(self._experiments[number])]
 
     def _count_new(self, numbers: Sequence[int]) -> None:
-        self._new_count += 0 if self.following else len(numbers)
+        if not self.following:
+            self._new |= set(numbers)
 
     def _insert(self, numbers: Sequence[int]) -> None:
         """Add experiments. The cursor stays on its experiment, or on the newest."""
@@ -151,8 +150,12 @@ class ExperimentsPane(LazyTable):
     def _update_title(self) -> None:
         empty = bool(self._shown_columns and self._experiments and not self._order and not self.row_count)
         title = table.title(self._choice, self._shown_columns, self.line_width - BORDER, empty=empty)
-        note = f"{self._new_count} new, {'g' if self._choice.shows_all else 'escape'} shows them"
-        set_border_text(self, f"{self.NUMBER} {title}", note if self._new_count else "")
+        self._new -= self.visible_numbers
+        set_border_text(self, f"{self.NUMBER} {title}", table.new_note(len(self._new), self._choice))
+
+    def lines_moved(self) -> None:
+        if self._new:
+            self._update_title()
 
     def on_resize(self, event: events.Resize) -> None:
         if self._shown_columns and self._shown_columns != table.fitting_columns(self.line_width, self.app.size.width):
@@ -164,11 +167,7 @@ class ExperimentsPane(LazyTable):
     # -- actions of the user --------------------------------------------------------------------------------------
 
     def restore(self, filter: str, sort: str) -> str:
-        """Choose a filter and an order by their names, before anything is shown.
-
-        Returns:
-            What the table then shows, as a phrase; '' for all experiments, newest first.
-        """
+        """Choose a filter and an order by name, before anything is shown. Returns them as a phrase; '' for all, newest first."""
         self._choice.restore(filter, sort)
         return "" if self._choice.shows_all else f"{self._choice.filter_name} experiments, {self._choice.sort_name}"
 
@@ -215,7 +214,7 @@ class ExperimentsPane(LazyTable):
 
     def follow(self) -> None:
         """Follow the newest experiment again. Resets sorting, filter and search."""
-        self.following, self._led_away, self._reported, self._new_count = True, False, None, 0
+        self.following, self._led_away, self._reported, self._new = True, False, None, set()
         if not self._choice.shows_all:
             self._choice.reset()
             self.post_message(self.Chose(self._choice.filter_name, self._choice.sort_name))

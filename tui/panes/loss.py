@@ -60,7 +60,7 @@ class LossPane(Pane):
             others: Names and curves of other experiments to compare with, at most as many as `OTHERS`.
             job: The running job with the latest figures; None if it is not running.
         """
-        last = job.loss if job is not None and job.loss is not None else curve.loss[-1] if curve.loss else None
+        last = curve.smooth()[-1] if curve.loss else job.loss if job is not None else None  # as on the details
         value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
         scale, title = "nats per token", "loss (log)" if self.logarithmic else "loss"
         plain = not colours.tell_curves_apart(self.app)

@@ -40,7 +40,6 @@ class MachinePane(Pane):
     def show(self, machine: Machine, slots: Sequence[Slot] = ()) -> None:
         """Show the figures of this machine, and of those of a cluster on which jobs run."""
         self._machine, self._slots = machine, tuple(slots)
-        self.set_title("GPU" if machine.gpus else "CPU")
         self._readings.append(Reading.of(machine))
         self._draw()
 

@@ -43,7 +43,7 @@ ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
     ),
     Entry(
         "night",
-        f"{TARGET.metric} of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase with its noise. "
+        f"{TARGET.metric} of every experiment in order: ● kept, • not kept, × failed, and the best so far as a staircase with its noise. "
         "Failed and far worse experiments are drawn at the upper edge.",
         NightPane,
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 
 from core.judging.gain import Difference
@@ -12,7 +14,8 @@ from tui.textual_internals import Static
 from tui.view import words
 from tui.view.status import Status
 
-BAR, SHORT_BAR = 12, 8  # columns of the progress bar
+BAR, SHORT_BAR, SHORTEST_BAR = 12, 8, 4  # columns of the progress bar
+NARROW = 72  # columns of the screen below which the bar is shortest
 GAP = "  "
 
 
@@ -24,27 +27,32 @@ class StatusLine(Static):
         super().__init__(text, id="status", markup=False)
         self._line_breaks = -1
 
-    def show(self, status: Status, waiting: Waiting | None, small: bool, extra: str) -> None:
+    def show(self, status: Status, waiting: Waiting | None, small: bool, extra: Sequence[str]) -> None:
         """Show a status.
 
         Args:
             status: The status.
             waiting: The proposal that waits for an answer, or None.
             small: Whether the screen is small. Then there are two lines.
-            extra: Text for the second line: the loss and the machine.
+            extra: Texts for the second line: the loss and the machine.
         """
         width = max(40, self.app.size.width)
         question = [_question(waiting)] if waiting else []
         if not small:
-            parts = [_activity(status, BAR), *question, *_score(status), *_circumstances(status)]
-            self._update_line(_join_fitting(parts, [_health(status)], width))
+            score = _score(status)
+            parts = [_activity(status, BAR), *question, *score, *_circumstances(status)]
+            needed = 1 + len(question) + (2 if status.checked is not None else 1)  # the result comes before all else
+            self._update_line(_join_fitting(parts, [_health(status)], width, needed=needed))
             return
         right = question or ([_health(status)] if status.alarm else [])
         is_told = not status.alive and status.alarm.startswith(status.doing)  # such as "finished: reached a limit"
         sign = [] if is_told and not question else [_life_sign(status)]
         score = _score(status, brief=True)
-        first = _join_fitting([_activity(status, SHORT_BAR), *score], sign, width)
-        second = _join_fitting([Content(f" {extra}"), *_circumstances(status)], right, width)
+        first = _join_fitting(
+            [_activity(status, SHORT_BAR if width >= NARROW else SHORTEST_BAR, brief=True), *score], sign, width
+        )
+        shown = [Content(f" {extra[0]}"), *(Content(one) for one in extra[1:])] if extra else []
+        second = _join_fitting([*shown, *_circumstances(status)], right, width, needed=0)
         self._update_line(Content("\n").join([first, second]))
 
     def _update_line(self, content: Content) -> None:
@@ -54,12 +62,14 @@ class StatusLine(Static):
         self._line_breaks = line_breaks
 
 
-def _activity(status: Status, width: int) -> Content:
-    """Return what the loop does, with its progress. This is shown at any width."""
+def _activity(status: Status, width: int, *, brief: bool = False) -> Content:
+    """Return what the loop does, with the progress of the phase. This is shown at any width. `brief`: in few words."""
     line = Content.assemble(" ", (status.run, "bold $accent"), GAP, (status.doing, "bold"))
     if status.progress is not None:
         full, rest = words.bar(status.progress, width)
-        left = f" {words.clock(status.left_s):>4}" if status.left_s is not None else ""
+        left = f" {words.clock(status.left_s):>4}{'' if brief else ' left'}" if status.left_s is not None else ""
+        if status.budget_s and not brief:
+            left = f" of {words.duration(status.budget_s)}{left}"
         line += Content.assemble(GAP, (full, "$accent"), (rest, "$foreground 25%"), f" {status.progress:>4.0%}{left}")
     return line
 
@@ -71,7 +81,7 @@ def _score(status: Status, *, brief: bool = False) -> list[Content]:
         best = Content.assemble("best ", (words.bpb(found.best if found else None), "bold $success"))
     else:
         best = _start(found, brief=brief)
-    if found is not None and status.kept and not (brief and status.checked is not None):
+    if found is not None and status.kept and status.checked is None:
         error = "" if brief else f" ± {found.error:.4f}"
         best += Content.styled(f" {words.change(found.change)}{error}", "$success")
     parts = [best, Content(f"{status.kept}/{status.tried} kept")]
@@ -120,17 +130,17 @@ def _question(waiting: Waiting) -> Content:
     return Content.styled(f"#{waiting.number} waits {left}", "bold $warning")
 
 
-def _join_fitting(parts: list[Content], right: list[Content], width: int) -> Content:
+def _join_fitting(parts: list[Content], right: list[Content], width: int, needed: int = 1) -> Content:
     """Return a line of `width` columns, with parts at the left and `right` at its right end.
 
-    The first part is always shown. A part that does not fit is left out, but a shorter one after it may still fit.
+    The first `needed` parts are always shown, and shorten what is at the right if they must. Of the others, one that does not fit
+    is left out, but a shorter one after it may still fit.
     """
-    parts, tail = [part for part in parts if len(part)], Content(GAP).join(right)
-    if tail.cell_length > width // 2:
-        tail = Content(tail.plain[: width // 2 - 1] + "…")
+    line, tail = Content(GAP).join(parts[:needed]), Content(GAP).join(right)
+    if tail.cell_length > (most := max(width // 4, width - line.cell_length - 3)):
+        tail = tail.truncate(most, ellipsis=True)
     room = width - tail.cell_length - 3
-    line, *others = parts
-    for part in others:
-        if (longer := Content(GAP).join([line, part])).cell_length <= room:
+    for part in (part for part in parts[needed:] if len(part)):
+        if (longer := Content(GAP).join([line, part]) if len(line) else part).cell_length <= room:
             line = longer
     return Content.assemble(line, " " * max(1, width - line.cell_length - tail.cell_length - 1), tail)

@@ -41,8 +41,8 @@ FIGURES = (
     ("11.6/h", "Experiments an hour, over the last three hours."),
     ("waits 0:42", "A waiting proposal is approved when its countdown ends. Each key lets it begin again. It is paused while you type, choose from a "
                "menu, edit, or read a page."),
-    ("no loop", "No loop is running, so you can only look at the run. "
-                "Keys that need the loop (approve, rerun, overrule, tell, your own) work again after you resume the run."),
+    ("○ stopped", "No loop is running, so you can only look at the run; also ○ finished, and ○ dead if it ended unexpectedly. "
+                  "Keys that need the loop (approve, rerun, overrule, tell, your own) work again after you resume the run."),
     ("the result", "At its end a run trains the start and the best afresh, on new seeds, and scores both on text that no experiment has seen: "
                    "the figure after “measured afresh”. `make apply` commits the best train.py to your checkout."),
 )  # fmt: skip
@@ -129,4 +129,6 @@ class HelpScreen(ModalScreen[None]):
 def _explanation(width: int, left: str, right: str) -> Content:
     """Return a row with a name and its explanation, wrapped in its own column."""
     text = words.wrap_indented(right.replace("`", ""), width, LEFT)
-    return Content.assemble((f"  {left}".ljust(LEFT), "bold"), text)
+    name = f"  {left}".ljust(LEFT)
+    gap = "" if name.endswith(" ") else "\n" + " " * LEFT  # a long name has a line of its own
+    return Content.assemble((name, "bold"), gap, text)

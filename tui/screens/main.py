@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Input
 
 from tui.textual_internals import QuietScreen, Static
-from tui.view.layout import LAYOUTS, LEAST, LEAST_ANSWER, fitting_layout
+from tui.view.layout import AROUND, LAYOUTS, LEAST, LEAST_ANSWER, fitting_layout, height_above_progress
 from tui.widgets.pane import Numbered
 
 ONE_LINE = 120  # columns from which the status fits into one line
@@ -32,7 +32,8 @@ class MainScreen(QuietScreen):
         self._pane_types = pane_types
         self._has_content = False  # False until the journal is read, to avoid drawing empty panes
         self._current: Widget | None = None  # the pane that is shown if only one fits
-        self._layout, self._width = LAYOUTS[0], LAYOUTS[0].least[0]
+        self._layout, (self._width, self._height) = LAYOUTS[0], LAYOUTS[0].least
+        self._table_rows = 0
         self.is_narrow = False  # the status needs two lines
         self.is_zoomed = False
         self.is_unreadable = False  # the terminal is too small even for the text of a proposal
@@ -50,7 +51,7 @@ class MainScreen(QuietScreen):
 
     def fit_terminal(self, width: int, height: int) -> None:
         """Adapt to the size of the terminal. `arrange_panes` must follow."""
-        self._layout, self._width = fitting_layout(width, height), width
+        self._layout, self._width, self._height = fitting_layout(width, height), width, height
         self.is_narrow = width < ONE_LINE or self._layout.shows_one
         self.set_class(not self._layout.shows_all, "-tabs")
         was_tiny, is_tiny = self.is_tiny, width < LEAST[0] or height < LEAST[1]
@@ -101,6 +102,10 @@ class MainScreen(QuietScreen):
         """
         layout, current = self._layout, self._shown_name
         places = layout.zoomed(current) if self.is_zoomed and not self.is_tiny else layout.places(current)
+        table_height = self._height_above_progress
+        if table_height is not None:
+            places = {"experiments": (1, 1), "night": (1, 1)}
+        self.query_one("#experiments").styles.height = table_height or "1fr"
         grid = self.query_one("#panes").styles
         grid.layout = "vertical" if layout.shows_one else "grid"
         grid.grid_columns, grid.grid_rows = layout.columns, layout.rows
@@ -111,6 +116,19 @@ class MainScreen(QuietScreen):
             if span is not None:
                 pane.styles.column_span, pane.styles.row_span = span
         self._update_tabs()
+
+    @property
+    def _height_above_progress(self) -> int | None:
+        """The height of the table if it leaves room for the progress below it; None if each pane has the whole screen."""
+        is_table = self._layout.shows_one and not (self.is_tiny or self.is_zoomed) and self._shown_name == "experiments"
+        return height_above_progress(self._table_rows, self._height - AROUND) if is_table else None
+
+    def fit_table(self, rows: int) -> None:
+        """Adapt to the number of experiments in the table."""
+        before = self._height_above_progress
+        self._table_rows = rows
+        if self._has_content and self._height_above_progress != before:
+            self.arrange_panes()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Make the focused pane the current one."""

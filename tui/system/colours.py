@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from textual.app import App
 
@@ -12,6 +12,13 @@ MANY = ("256", "truecolor")  # Rich's names of the systems in which shades of a 
 def are_few(app: App[Any]) -> bool:
     """Return whether the terminal has at most 16 colours, so that the shades of a theme fall together."""
     return app.console.color_system not in MANY
+
+
+def depth(app: App[Any]) -> Literal["few", "256", "many"]:
+    """Return how many colours the app may use. Those of an ansi theme are chosen by the terminal and have no shades."""
+    if app.native_ansi_color or are_few(app):
+        return "few"
+    return "256" if app.console.color_system == "256" else "many"
 
 
 def tell_curves_apart(app: App[Any]) -> bool:

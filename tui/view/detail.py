@@ -16,7 +16,7 @@ from tui.view import expected, words
 from tui.view.curves import Curve
 
 LABEL = 12  # width of the column of labels
-APPROVALS = {"auto": ", nobody was asked", "time-out": ", approved by time-out", "human": ", approved by you"}
+APPROVALS = {"auto": ", approved automatically", "time-out": ", approved by time-out", "human": ", approved by you"}
 EXPECTED = "what search expected of each alone and of all together; negative is better"
 Fact = tuple[str, str]  # a label and its text
 
@@ -77,12 +77,11 @@ def output_and_files(experiment: Experiment, output: str, files: str, width: int
 
 
 def _verdict_facts(experiment: Experiment, verdict: str, scale: Scale) -> list[Fact]:
-    facts: list[Fact] = []
-    if experiment.finding:
-        facts.append(("finding", words.sanitize_line(findings.shown(experiment, scale), 4000)))
-    reason = words.sanitize_line(experiment.reason)
-    facts.append(("verdict", reason if reason.startswith(verdict) else f"{verdict}{': ' + reason if reason else ''}"))
-    return facts
+    """Return the verdict with its reason, which is in the finding if there is one."""
+    found = findings.shown(experiment, scale) if experiment.finding else experiment.reason
+    reason = words.sanitize_line(found, 4000)
+    is_told = reason.lower().startswith(verdict.split()[0].lower())  # such as “Crashed, exception” of “crash exception”
+    return [("verdict", reason if is_told else f"{verdict}{': ' + reason if reason else ''}")]
 
 
 def _score_facts(state: State, experiment: Experiment) -> list[Fact]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Literal
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -14,13 +15,46 @@ from textual.style import Style
 
 from tui.view import words
 
+Depth = Literal["few", "256", "many"]  # how many colours there are
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
-STYLES = {"+": "on $success 18%", "-": "on $error 18%", " ": ""}
-SIGN_STYLES = {"+": "bold $text-success", "-": "bold $text-error", " ": ""}  # 256 colours have no pale green and red
-FEW_STYLES = {"+": "$success", "-": "$error"}  # of a line of code where the colours have no shades
 MOST_LINES = 2000  # lines of a diff that are shown
 MOST_CHARACTERS = 400  # characters of a line that are shown
 SIGN = 2  # columns of the sign before a line
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The styles of added and removed lines, which are green and red in every theme.
+
+    The colours of a theme do not always look so: in some, success is blue, and among 256 colours there are few pale greens and reds,
+    so that a blend becomes grey or purple. The signs are colours that 256 colours have.
+
+    Attributes:
+        signs: Sign -> the style of the sign before a line.
+        lines: Sign -> the style of a line of code.
+        is_plain: Whether the code is not highlighted, since the colours have no shades for a background.
+    """
+
+    signs: Mapping[str, str]
+    lines: Mapping[str, str]
+    is_plain: bool = False
+
+
+DARK_SIGNS = {"+": "bold #5fd75f", "-": "bold #ff5f5f", " ": ""}
+LIGHT_SIGNS = {"+": "bold #008700", "-": "bold #d70000", " ": ""}
+BLENDED = {"+": "on #00be00 18%", "-": "on #ff0000 24%", " ": ""}
+PALETTES: Mapping[tuple[Depth, bool], Palette] = {  # by the number of colours, and whether the theme is dark
+    ("many", True): Palette(DARK_SIGNS, BLENDED),
+    ("many", False): Palette(LIGHT_SIGNS, BLENDED | {"-": "on #ff0000 15%"}),
+    ("256", True): Palette(DARK_SIGNS, {"+": "on #005f00", "-": "on #5f0000", " ": ""}),
+    ("256", False): Palette(LIGHT_SIGNS, {"+": "on #d7ffd7", "-": "on #ffd7d7", " ": ""}),
+    **{
+        ("few", dark): Palette(
+            {"+": "bold ansi_green", "-": "bold ansi_red", " ": ""}, {"+": "ansi_green", "-": "ansi_red", " ": ""}, True
+        )
+        for dark in (True, False)
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -80,14 +114,14 @@ def most_offset(lines: Sequence[Line], width: int) -> int:
     return max(0, longest_line(lines) - room)
 
 
-def render(lines: Sequence[Line], width: int, offset: int = 0, *, few_colours: bool = False) -> Content:
+def render(lines: Sequence[Line], width: int, offset: int = 0, *, palette: Palette = PALETTES["many", True]) -> Content:
     """Return the highlighted diff, side by side if that fits into `width` columns.
 
     Args:
         lines: The diff.
         width: Columns. Longer lines are cut off, with an ellipsis.
         offset: Columns that the code is moved to the left.
-        few_colours: Whether there are no shades for the background of a line. Then its text is green or red.
+        palette: The styles of added and removed lines.
     """
     if not lines:
         return Content("")
@@ -98,7 +132,7 @@ def render(lines: Sequence[Line], width: int, offset: int = 0, *, few_colours: b
         (line, _moved(code[i] if i < len(code) else Content(line.text), offset)) for i, line in enumerate(lines)
     ]
     draw = _two_columns if fits_side_by_side(lines, width) else _one_column
-    return draw(coloured, width, few_colours)
+    return draw(coloured, width, palette)
 
 
 def _moved(code: Content, offset: int) -> Content:
@@ -108,17 +142,17 @@ def _moved(code: Content, offset: int) -> Content:
     return Content.assemble(("…", "$foreground 50%"), code[offset + 1 :])
 
 
-def _one_column(lines: Sequence[tuple[Line, Content]], width: int, few_colours: bool) -> Content:
+def _one_column(lines: Sequence[tuple[Line, Content]], width: int, palette: Palette) -> Content:
     rows = []
     for line, code in lines:
         if line.sign == "@":
             rows.append(_heading(line, width))
         else:
-            rows.append(_signed_row(line.sign, code, width, few_colours))
+            rows.append(_signed_row(line.sign, code, width, palette))
     return Content("\n").join(rows)
 
 
-def _two_columns(lines: Sequence[tuple[Line, Content]], width: int, few_colours: bool) -> Content:
+def _two_columns(lines: Sequence[tuple[Line, Content]], width: int, palette: Palette) -> Content:
     half = _column_width(width)
     rows: list[Content] = []
     old: list[Content] = []
@@ -128,9 +162,9 @@ def _two_columns(lines: Sequence[tuple[Line, Content]], width: int, few_colours:
         for left, right in zip_longest(old, new):
             rows.append(
                 Content.assemble(
-                    _signed_row("-", left, half, few_colours) if left is not None else " " * half,
+                    _signed_row("-", left, half, palette) if left is not None else " " * half,
                     " │ ",
-                    _signed_row("+", right, half, few_colours) if right is not None else " " * half,
+                    _signed_row("+", right, half, palette) if right is not None else " " * half,
                 )
             )
         old.clear()
@@ -164,12 +198,12 @@ def _column_width(width: int) -> int:
     return (width - 3) // 2
 
 
-def _signed_row(sign: str, code: Content, width: int, few_colours: bool) -> Content:
+def _signed_row(sign: str, code: Content, width: int, palette: Palette) -> Content:
     """Return a line of code in its colour, after its sign, which is visible on any colour as it has the background of the pane."""
     shown = "−" if sign == "-" else sign
-    if few_colours and sign != " ":
-        return _fill_row(Content.styled(f"{shown} {code.plain}", FEW_STYLES[sign]), width, "")
-    return Content.assemble((f"{shown} ", SIGN_STYLES[sign]), _fill_row(code, width - SIGN, STYLES[sign]))
+    if palette.is_plain and sign != " ":
+        return _fill_row(Content.styled(f"{shown} {code.plain}", palette.lines[sign]), width, "")
+    return Content.assemble((f"{shown} ", palette.signs[sign]), _fill_row(code, width - SIGN, palette.lines[sign]))
 
 
 def _fill_row(row: Content, width: int, style: str) -> Content:

@@ -29,6 +29,7 @@ class Row:
     seconds: float
     hypothesis: str
     reruns: bool = False  # it is about to run again on a new seed, or runs
+    was_rerun: bool = False  # it was measured again after its verdict
 
 
 def table_row(state: State, experiment: Experiment, alive: bool = True, scale: Scale | None = None) -> Row:
@@ -56,6 +57,7 @@ def table_row(state: State, experiment: Experiment, alive: bool = True, scale: S
         seconds=experiment.seconds,
         hypothesis=words.sanitize_line(experiment.hypothesis, 300),
         reruns=alive and experiment.number in state.reruns,
+        was_rerun=experiment.gain is not None and scale.pairs(experiment) > experiment.pairs,
     )
 
 

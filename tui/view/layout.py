@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 LEAST = (60, 16)  # least columns and rows for the panes
+LEAST_TABLE, LEAST_PROGRESS = 7, 7  # rows of these panes if the table has the progress below it
+FRAME = 3  # rows of the table for its border and titles
+AROUND = 4  # rows of a small screen for status, tabs and keys
 LEAST_ANSWER = (40, 10)  # least columns and rows in which a proposal can be read and answered
 
 
@@ -86,6 +89,20 @@ LAYOUTS = (
     ),
     Layout(LEAST),
 )  # fmt: skip
+
+
+def height_above_progress(rows: int, height: int) -> int | None:
+    """Return the height of the table where one pane is shown at a time, if there is room for the progress below it.
+
+    Args:
+        rows: The experiments in the table.
+        height: The rows for both.
+
+    Returns:
+        None if the table needs the room itself, or is empty.
+    """
+    table = max(LEAST_TABLE, rows + FRAME)
+    return table if rows and height - table >= LEAST_PROGRESS else None
 
 
 def fitting_layout(width: int, height: int) -> Layout:

@@ -13,7 +13,7 @@ from core.record.live import Picture
 from core.record.state import State
 from core.reporting import phrases, scoreboard, status
 from tui.view import words
-from tui.view.jobs import RunningJob, running_jobs, waiting_proposal
+from tui.view.jobs import TRAINING, RunningJob, running_jobs, waiting_proposal
 
 WINDOW_S = 3 * 3600.0  # experiments per hour are averaged over this time
 
@@ -38,6 +38,7 @@ class Status:
     alive: bool
     alarm: str  # the most important warning, or ''
     machine: str = ""  # the machine's speed, if it differs from the reference
+    budget_s: float | None = None  # that `progress` is a share of, while something trains
     checked: FinalCheck | None = None  # the outcome of the final check
 
 
@@ -60,7 +61,8 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
         run=state.name,
         doing=_activity(state, live, running, alive),
         machine=phrases.machine_speed(newest.speed) if newest else "",
-        progress=newest.progress if newest and newest.phase == "training" else None,
+        progress=newest.progress if newest else None,
+        budget_s=newest.budget_s if newest and newest.phase == TRAINING else None,
         left_s=newest.left_s if newest else None,
         gain=found,
         sigma=noise.sigma if noise else None,

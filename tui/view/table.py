@@ -73,6 +73,7 @@ SORTS = (  # the first order of a column; the header of the column and its key c
 CYCLE = ("#", "verdict", "change", "time", "agent")  # the orders that the key walks through
 UP, DOWN = "▲", "▼"  # beside the sorted column: its values become larger, or smaller, from the top
 RERUN = "↻"  # before the number of an experiment that is about to run again, or runs again
+RERAN = "+"  # before the number of an experiment that was measured again after its verdict
 MARK = "◆"  # before the number of the experiment that another one is compared with
 LEAST = 56  # least width of the hypothesis, which has priority over the optional columns
 EXPLAINED = "change (− better)"  # the title of the column where there is room for it
@@ -199,6 +200,12 @@ def title(choice: Choice, columns: Mapping[str, int], width: int, *, empty: bool
     return next((one for one in longer if len(one) <= width), text)
 
 
+def new_note(count: int, choice: Choice) -> str:
+    """Return how to see experiments that were added out of sight, or '' if there are none."""
+    shown_by, them = "g" if choice.shows_all else "escape", "it" if count == 1 else "them"
+    return f"{count} new, {shown_by} shows {them}" if count else ""
+
+
 def heading(columns: Mapping[str, int], choice: Choice) -> Text:
     """Return the titles of the columns as one line, with an arrow beside the one that the table is sorted by."""
     line, arrow, start = "", DOWN if choice.largest_first else UP, 0
@@ -244,12 +251,12 @@ def row_text(row: Row, columns: Mapping[str, int], colour: Callable[[str], str],
 
 def number_of(line: Text) -> int:
     """Return the experiment's number from a line of the table."""
-    return int(line.plain[: COLUMNS["#"]].strip().lstrip(MARK + RERUN))
+    return int(line.plain[: COLUMNS["#"]].strip().lstrip(MARK + RERUN + RERAN))
 
 
 def _number(row: Row, accent: str, marked: bool) -> tuple[str, str]:
     """Return the number of an experiment with its signs, and its style. `accent`: the colour of an experiment with a sign."""
-    text = f"{MARK if marked else ''}{RERUN if row.reruns else ''}{row.number}"
+    text = f"{MARK if marked else ''}{RERUN if row.reruns else RERAN if row.was_rerun else ''}{row.number}"
     fits = len(text) < COLUMNS["#"]
     return (text if fits else str(row.number), f"bold {accent}" if marked or row.reruns else "")
 

@@ -10,7 +10,7 @@ from textual.content import Content
 
 from core.record.live import Waiting
 from tui.view import words
-from tui.view.diffs import SIGN_STYLES, Line
+from tui.view.diffs import Line, Palette
 from tui.view.experiments import Row
 from tui.view.layout import LEAST
 from tui.view.status import Status
@@ -28,7 +28,12 @@ class ProposalText(NamedTuple):
 
 
 def tiny_lines(
-    status: Status, waiting: Waiting | None, proposal: ProposalText | None, last: Row | None, size: tuple[int, int]
+    status: Status,
+    waiting: Waiting | None,
+    proposal: ProposalText | None,
+    last: Row | None,
+    size: tuple[int, int],
+    palette: Palette,
 ) -> list[Content]:
     """Return the lines, most important first, as a small terminal shows only the first ones.
 
@@ -38,6 +43,7 @@ def tiny_lines(
         proposal: Its text; None if the terminal is too small for it.
         last: The last experiment with a verdict; None if there is none, or if the table shows it.
         size: Columns and rows for the lines.
+        palette: The styles of added and removed lines.
     """
     lines = _progress(status)
     rest = _result(status)
@@ -53,7 +59,7 @@ def tiny_lines(
         if proposal is None:
             lines.append(Content.styled("enlarge the terminal to answer", "$warning"))
         else:
-            lines += _question(proposal, size[0], size[1] - len(lines) - len(rest))
+            lines += _question(proposal, size[0], size[1] - len(lines) - len(rest), palette)
     return lines + rest
 
 
@@ -93,7 +99,7 @@ def _last(row: Row) -> Content:
     )
 
 
-def _question(proposal: ProposalText, width: int, height: int) -> list[Content]:
+def _question(proposal: ProposalText, width: int, height: int, palette: Palette) -> list[Content]:
     """Return the hypothesis, and as many changed lines as fit into `height` rows."""
     hypothesis = textwrap.wrap(
         words.sanitize_line(proposal.hypothesis, 1000), max(20, width), max_lines=HYPOTHESIS_LINES, placeholder=" …"
@@ -102,7 +108,9 @@ def _question(proposal: ProposalText, width: int, height: int) -> list[Content]:
     room = max(0, height - len(hypothesis))
     room = room if len(changed) <= room else max(0, room - 1)  # a row says how many lines are missing
     lines = [Content.styled(line, "bold") for line in hypothesis]
-    lines += [Content.assemble((f"{line.sign} ", SIGN_STYLES[line.sign]), line.text.strip()) for line in changed[:room]]
+    lines += [
+        Content.assemble((f"{line.sign} ", palette.signs[line.sign]), line.text.strip()) for line in changed[:room]
+    ]
     if len(changed) > room:
         lines.append(Content.styled(f"… and {len(changed) - room} more", "$foreground 60%"))
     return lines

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from textual import events
+from textual.app import App
 from textual.message import Message
 
 from tui.system import colours
 from tui.textual_internals import Static
 from tui.view import diffs, folds
-from tui.view.diffs import Line
+from tui.view.diffs import PALETTES, Line, Palette
 
 MORE = "← → long lines"  # the note where a line is cut off
 STEP = 16  # columns of one press of a key, and of one step of the wheel
+
+
+def palette(app: App[Any]) -> Palette:
+    """Return the styles of added and removed lines in the theme of an app."""
+    return PALETTES[colours.depth(app), app.current_theme.dark]
 
 
 class DiffText(Static):
@@ -126,8 +133,7 @@ class DiffText(Static):
         """Update the text. The layout is only computed again if its height changes."""
         self._shown = folds.fold(self._lines, self._folded, self._chosen)
         self._offset = min(self._offset, diffs.most_offset(self._shown, self._width))
-        few = self.app.native_ansi_color or colours.are_few(self.app)
-        content = diffs.render(self._shown, self._width, self._offset, few_colours=few)
+        content = diffs.render(self._shown, self._width, self._offset, palette=palette(self.app))
         self._rows = folds.rows(content.plain)
         width, height = self.size
         same = width and content.get_height(self.styles.get_rules(), width) == height

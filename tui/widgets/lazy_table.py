@@ -57,6 +57,16 @@ class LazyTable(DataTable[Text]):
         rest = [number for number in self._postponed if not self.has_line(number)]
         return [int(row.key.value) for row in self.ordered_rows if row.key.value is not None] + rest
 
+    def lines_moved(self) -> None:
+        """Called when other lines are on the screen."""
+
+    @property
+    def visible_numbers(self) -> set[int]:
+        """The numbers of the lines on the screen."""
+        first = int(self.scroll_y)
+        rows = self.ordered_rows[first : first + self.size.height - self.header_height * self.show_header]
+        return {int(row.key.value) for row in rows if row.key.value is not None}
+
     @property
     def line_width(self) -> int:
         """The width of a line in columns."""
@@ -150,6 +160,7 @@ class LazyTable(DataTable[Text]):
     def watch_scroll_y(self, old: float, new: float) -> None:
         super().watch_scroll_y(old, new)
         self._add_lines_to(int(new) + self.size.height)
+        self.lines_moved()
 
     def watch_cursor_coordinate(self, old: Coordinate, new: Coordinate) -> None:
         self._add_lines_to(new.row)

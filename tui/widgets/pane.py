@@ -75,6 +75,24 @@ class Pane(VerticalScroll, can_focus=True):
     def _draw_title(self) -> None:
         set_border_text(self, *self._title, FOCUSED if self.has_focus else "")
 
+    def action_scroll_down(self) -> None:
+        self._scroll_by(1)
+
+    def action_scroll_up(self) -> None:
+        self._scroll_by(-1)
+
+    def action_page_down(self) -> None:
+        self._scroll_by(max(1, self.scrollable_content_region.height - 1))
+
+    def action_page_up(self) -> None:
+        self._scroll_by(-max(1, self.scrollable_content_region.height - 1))
+
+    def _scroll_by(self, lines: int) -> None:
+        """Scroll at once, so that each of several quick presses counts. Textual's own actions wait for the next refresh."""
+        if not self.allow_vertical_scroll:
+            raise SkipAction
+        self.scroll_to(y=self.scroll_target_y + lines, animate=False, immediate=True)
+
     def action_move_diffs(self, direction: int) -> None:
         """Move the diffs of the pane sideways, to read long lines. 1: to the right, -1: back."""
         for diff in self.query(DiffText):

@@ -20,7 +20,7 @@ from core.record.live import Picture
 from core.record.state import Check, State
 from core.reporting import advice, card, changes, chart, highlights, phrases, picture, status, summary
 from core.reporting.commit_message import commit_message
-from core.reporting.drawing import Drawing, Text, box_of, width_of
+from core.reporting.drawing import Drawing, Mark, Text, box_of, width_of
 from core.reporting.page import page
 from core.reporting.phrases import duration
 from core.reporting.report import Material, Report
@@ -356,6 +356,19 @@ def test_the_names_of_kept_changes_cover_no_other_text(count: int, keep_every: i
     assert len(names) == min(len(found.kept), style.labels)
     for name in names:
         assert not any(box_of(name).overlaps(box_of(other)) for other in texts if other is not name), name
+    _inside(drawing)
+
+
+@pytest.mark.parametrize("style", [chart.WIDE, chart.SMALL])
+@pytest.mark.parametrize("score", [0.99, 0.999, 1.0, 1.001, 1.01])
+def test_the_score_of_the_start_covers_no_experiment(score: float, style: chart.Style) -> None:
+    found = report_of(state_of(40, keep_every=6)).progress
+    first = replace(found.attempts[0], val_bpb=score)
+    drawing = chart.progress_chart(replace(found, attempts=(first, *found.attempts[1:])), style)
+    (start,) = [shape for shape in drawing.shapes if isinstance(shape, Text) and shape.text.startswith("start ")]
+    box = box_of(start)
+    for mark in (shape for shape in drawing.shapes if isinstance(shape, Mark)):
+        assert not (box.left < mark.at[0] < box.right and box.top < mark.at[1] < box.bottom), (start, mark)
     _inside(drawing)
 
 

@@ -225,7 +225,7 @@ async def test_in_the_details_keys_mean_the_one_that_is_shown(living: Living) ->
         await pilot.press("o", "y")
         await until(pilot, lambda: living.told(commands.Overrule))
         assert living.told(commands.Overrule)[0].number == 2
-        await pilot.press("a", "s", "S", "z", "x", "u", "E", "e", "slash", "1")
+        await pilot.press("a", "s", "z", "x", "u", "E", "e", "1", "S", *"too slow", "slash", "enter")
         assert (isinstance(app.screen, DetailScreen) and "git show" in screen_text(app)) or "conflict" in screen_text(
             app
         )
@@ -261,12 +261,15 @@ async def test_keys_for_the_loop_are_answered_where_there_is_none(recorded: Path
         await until(pilot, lambda: "This key needs a running loop" in screen_text(app))
 
 
-async def test_in_a_tiny_terminal_few_keys_work(living: Living) -> None:
+async def test_in_a_tiny_terminal_few_keys_work_and_the_others_say_so(living: Living) -> None:
     app = app_on(living.folder)
-    async with app.run_test(size=(59, 16)) as pilot:
+    async with app.run_test(size=(59, 16), notifications=True) as pilot:
         await until(pilot, lambda: app.bridge.loaded and app.key_context.tiny)
-        await pilot.press("S", "e", "u", "question_mark", "R", "8")
-        assert len(app.screen_stack) == 1 and not living.heard
+        for key in ("e", "u", "R", "8"):
+            app.clear_notifications()
+            await pilot.press(key)
+            await until(pilot, lambda: "needs a larger terminal" in screen_text(app))
+            assert len(app.screen_stack) == 1 and not living.heard
         await pilot.press("q")
     assert "keeps running" in (app.return_value or "")
 

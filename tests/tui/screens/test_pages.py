@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from core.record import events as ev
 from core.record.experiment import Experiment
@@ -13,7 +14,8 @@ from core.verdicts import Verdict
 from tests.core.judging.test_gain import proposed
 from tests.tui.conftest import app_on, screen_text, until
 from tui import keys
-from tui.screens.help import WORDS, HelpScreen
+from tui.screens.help import KINDS_OF_CRASH, WORDS, HelpPane, HelpScreen
+from tui.textual_internals import Static
 
 FULL = (120, 40)
 
@@ -93,3 +95,16 @@ def test_every_word_of_the_table_is_explained() -> None:
         )
         shown.add(phrases.verdict(experiment))
     assert len(shown) == 6 and shown <= explained
+
+
+async def test_each_of_several_quick_presses_scrolls_and_no_row_of_the_help_is_broken(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("question_mark")
+        page = app.screen.query_one(HelpPane)
+        for key in "j" * 23 + "k" * 3:
+            app.post_message(events.Key(key, key))
+        await until(pilot, lambda: page.scroll_y == 20)
+        text = str(app.screen.query_one("#help-text", Static).content).splitlines()
+        assert f"  {KINDS_OF_CRASH}" in text, "a long name has a line of its own"

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import colorsys
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.color import Color as TerminalColor
+from rich.color import ColorSystem
+from textual.color import Color
+from textual.style import Style
+from textual.theme import BUILTIN_THEMES
 
 from core.change import edits
 from tui.view import diffs
@@ -69,7 +77,7 @@ def test_as_many_lines_added_and_removed_as_git_says(old: list[str], new: list[s
 def test_a_sign_has_its_colour_on_the_background_of_the_pane() -> None:
     for width in (60, 120):  # one column and two
         content = diffs.render(diffs.parse(edits.unified(OLD, NEW)), width)
-        for sign, style in (("− b", "bold $text-error"), ("+ b", "bold $text-success")):
+        for sign, style in (("− b", diffs.DARK_SIGNS["-"]), ("+ b", diffs.DARK_SIGNS["+"])):
             at = content.plain.index(sign)
             assert {str(span.style) for span in content.spans if span.start <= at < span.end} == {style}
 
@@ -77,9 +85,27 @@ def test_a_sign_has_its_colour_on_the_background_of_the_pane() -> None:
 def test_where_there_are_no_shades_the_text_has_the_colour() -> None:
     for width in (60, 120):  # one column and two
         lines = diffs.parse(edits.unified(OLD, NEW))
-        content = diffs.render(lines, width, few_colours=True)
+        content = diffs.render(lines, width, palette=diffs.PALETTES["few", True])
         assert content.plain == diffs.render(lines, width).plain, "only the colours differ"
-        for code, style in (("− b", "$error"), ("+ b", "$success")):
+        for code, style in (("− b", "ansi_red"), ("+ b", "ansi_green")):
             at = content.plain.index(code)
             for place in (at, at + 2):
                 assert {str(span.style) for span in content.spans if span.start <= place < span.end} == {style}
+
+
+@pytest.mark.parametrize("depth", ["256", "many"])
+@pytest.mark.parametrize("name", sorted(name for name in BUILTIN_THEMES if not name.startswith("ansi")))
+def test_added_is_green_and_removed_is_red_in_every_theme(name: str, depth: diffs.Depth) -> None:
+    theme = BUILTIN_THEMES[name]
+    palette, plain = diffs.PALETTES[depth, theme.dark], Color.parse(theme.to_color_system().generate()["background"])
+    for sign, hue in (("+", (60, 180)), ("-", (-30, 30))):
+        line, mark = Style.parse(palette.lines[sign]).background, Style.parse(palette.signs[sign]).foreground
+        assert line is not None and mark is not None
+        for colour in (plain.blend(line, line.a, 1.0), mark):
+            shown = TerminalColor.from_rgb(*colour.rgb)
+            if depth == "256":
+                shown = shown.downgrade(ColorSystem.EIGHT_BIT)
+            red, green, blue = (part / 255 for part in shown.get_truecolor())
+            found, saturation, _ = colorsys.rgb_to_hsv(red, green, blue)
+            degrees = found * 360 - (360 if found > 0.75 else 0)
+            assert hue[0] <= degrees <= hue[1] and saturation > 0.1, (sign, shown, degrees, saturation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tui.panes import registry
-from tui.view.layout import LAYOUTS, fitting_layout
+from tui.view.layout import LAYOUTS, fitting_layout, height_above_progress
 
 NAMES = [entry.name for entry in registry.ENTRIES]
 
@@ -33,3 +33,10 @@ def test_every_pane_can_be_shown_and_keeps_its_place_in_the_order(layout: object
         assert name in places and sum(columns * rows for columns, rows in places.values()) == cells, "the grid is full"
         order = [NAMES.index(each) for each in places]
         assert order == sorted(order), "the grid is filled in the order of the registry"
+
+
+@pytest.mark.parametrize(
+    ("rows", "height", "table"), [(0, 20, None), (2, 20, 7), (9, 20, 12), (10, 20, 13), (11, 20, None), (3, 12, None)]
+)
+def test_the_progress_is_below_a_short_table(rows: int, height: int, table: int | None) -> None:
+    assert height_above_progress(rows, height) == table

@@ -45,7 +45,7 @@ async def test_a_terminal_of_16_colours_tells_curves_rows_and_lines_apart(
         shown = app.query_one(ChangePane).query_one(DiffText).visual
         assert isinstance(shown, Content)
         styles = {str(span.style) for span in shown.spans}
-        assert styles & {"$success", "$error"} and not any("18%" in style for style in styles)
+        assert styles & {"ansi_green", "ansi_red"} and not any("18%" in style for style in styles)
 
 
 @pytest.mark.parametrize("theme", ["ansi-light", "ansi-dark", "textual-dark"])
