@@ -124,8 +124,10 @@ def test_a_pair_whose_node_has_left_is_made_on_another_one(tmp_path: Path) -> No
         state = loop.active.state
         # Before all are kept, the change may be merged into a newer best instead.
         await until(
-            lambda: len(state.kept) == len(EFFECTS)
-            and any(launched.nodes == ("second",) for launched in state.running.values())
+            lambda: (
+                len(state.kept) == len(EFFECTS)
+                and any(launched.nodes == ("second",) for launched in state.running.values())
+            )
         )
         leaving.alive = False
 
