@@ -86,7 +86,7 @@ def _score(status: Status, *, brief: bool = False) -> list[Content]:
         best += Content.styled(f" {words.change(found.change)}{error}", "$success")
     parts = [best, Content(f"{status.kept}/{status.tried} kept")]
     if status.checked is not None:
-        fresh = f"{'afresh' if brief else 'measured afresh'} {words.change(status.checked.change)} ± {status.checked.error:.4f}"
+        fresh = words.afresh(status.checked, brief=brief)
         parts.insert(1, Content.styled(fresh, "$success" if status.checked.holds else "$warning"))
     if status.sigma is not None:
         parts += [Content(f"noise {status.sigma:.4f}"), Content(f"({status.noise_range})")]

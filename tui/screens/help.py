@@ -29,6 +29,7 @@ LEFT = 18  # width of the column of names
 FIGURES = (
     ("best", f"The {TARGET.metric} of the best train.py, from which the next proposal starts: the score of the start plus the changes that were "
              "kept, each measured on the same seeds as what it is compared with. It moves when these are measured again."),
+    ("val_bpb of a row", f"{phrases.SCALE[:1].upper()}{phrases.SCALE[1:]}. The details show what was measured."),
     ("start", f"The mean {TARGET.metric} of the train.py that the run began with, while nothing is kept. It moves with each further seed, and the "
               "scores of all rows with it."),
     ("seed 5 of 8", "A promising change is confirmed on further seeds, on eight at most. “for #3” is the best, trained for the same comparison."),
@@ -60,7 +61,7 @@ WORDS = (
     ("waiting", "Proposed. It waits for your answer, or for its turn to be asked about."),
     ("queued", "Approved. It waits for a free slot."),
     ("running", "It trains, is confirmed on another seed, or is being scored."),
-    ("was queued ...", "The same, when the loop ended. It goes on when the run is resumed."),
+    ("was queued ...", "The same, when the loop ended. It continues when the run is resumed."),
     (phrases.BY_YOU.lstrip(", "), "After a verdict: you gave it."),
 )  # fmt: skip
 

@@ -28,7 +28,7 @@ def experiment_facts(state: State, experiment: Experiment, verdict: str, width: 
     paired = scale.paired(experiment, schedule.noise(state).sigma if state.config else experiment.sigma)
     facts = [
         *_verdict_facts(experiment, verdict, scale),
-        *_score_facts(state, experiment),
+        *_score_facts(state, experiment, scale),
         *_change_facts(experiment, scale, paired),
         ("cost", _cost(experiment)),
         *_agent_facts(experiment),
@@ -84,7 +84,7 @@ def _verdict_facts(experiment: Experiment, verdict: str, scale: Scale) -> list[F
     return [("verdict", reason if is_told else f"{verdict}{': ' + reason if reason else ''}")]
 
 
-def _score_facts(state: State, experiment: Experiment) -> list[Fact]:
+def _score_facts(state: State, experiment: Experiment, scale: Scale) -> list[Fact]:
     facts: list[Fact] = []
     if experiment.retry_of is not None:
         facts.append(("continues", f"#{experiment.retry_of}, which was interrupted; its scores count here too"))
@@ -92,7 +92,9 @@ def _score_facts(state: State, experiment: Experiment) -> list[Fact]:
         scores = state.scores.get(experiment.commit, {})
         each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())
         parents = _parents_score(state, experiment)
-        facts.append(("val_bpb", f"{words.bpb(experiment.val_bpb)} against the parent's {parents}; {each}"))
+        if (score := scale.of(experiment)) is not None:
+            facts.append(("val_bpb", words.bpb(score)))
+        facts.append(("measured", f"{words.bpb(experiment.val_bpb)} against the parent's {parents}; {each}"))
     return facts
 
 

@@ -88,7 +88,7 @@ def _result(status: Status) -> list[Content]:
     lines = [best + Content(f"  {status.kept}/{status.tried} kept")]
     if status.checked is not None:
         tone = "$success" if status.checked.holds else "$warning"
-        lines.append(Content.styled(f"afresh {words.change(status.checked.change)} ± {status.checked.error:.4f}", tone))
+        lines.append(Content.styled(words.afresh(status.checked, brief=True), tone))
     return lines
 
 

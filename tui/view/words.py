@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+from core.judging.final_check import FinalCheck
 from core.record.experiment import Experiment
 from core.reporting import phrases
 from core.reporting.phrases import verdict as verdict
@@ -26,6 +27,12 @@ def verdict_letter(experiment: Experiment) -> str:
 def bpb(value: float | None) -> str:
     """Format a val_bpb with four decimals."""
     return f"{value:.4f}" if value is not None and math.isfinite(value) else MISSING
+
+
+def afresh(check: FinalCheck, *, brief: bool) -> str:
+    """Return the result of a final check, and how much of it is measured if it is not complete. `brief`: in few words."""
+    so_far = "" if check.complete else f" {check.seeds}/{check.wanted}"
+    return f"{'afresh' if brief else 'measured afresh'}{so_far} {change(check.change)} ± {check.error:.4f}"
 
 
 def change(value: float | None) -> str:

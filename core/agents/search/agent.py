@@ -50,7 +50,7 @@ KINDS = (
 CLEAR = (
     3.0  # standard deviations of one score from which a step's gain or loss in earlier runs decides when it is tried
 )
-WIN = 6.0  # standard deviations of one score that a step gains if train.py does not fit the budget, so similar steps come next
+WIN = 4.0  # standard deviations of one score that a step gains if train.py does not fit the budget, so similar steps come next
 ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight
 
 
