@@ -359,6 +359,30 @@ def test_an_idea_of_the_book_is_proposed_when_it_is_asked_for_and_never_when_it_
     assert len(names) > 20 and "z-loss" not in names
 
 
+@pytest.mark.parametrize(("sigmas", "next_steps"), [(5.0, True), (2.0, False)])
+def test_after_a_step_that_gained_much_similar_steps_come_next(sigmas: float, next_steps: bool) -> None:
+    start = context()
+    step = Proposal(
+        hypothesis="Lower DEPTH.", source=knobs.set_knobs(SOURCE, {"DEPTH": 1}), agent="search", topic="size",
+        notes=Notes(knobs={"DEPTH": 1}, before={"DEPTH": 2}, step="DEPTH down"),
+    )  # fmt: skip
+    won = replace(judged(1, step, sigmas * start.sigma), verdict=Verdict.KEEP)
+    assert step.source is not None
+    past, steps = (won,), []
+    for number in range(2, 6):
+        now = replace(
+            context(number, past),
+            source=step.source,
+            parent=edits.fingerprint(step.source),
+            proposed={"search": number},
+        )
+        found = Search().propose_now(now)
+        steps.append(found.notes.step)
+        past += (replace(judged(number, found, 0.0), parent=now.parent),)
+    sizes = ["TOTAL_BATCH down", "WIDTH down", "SEQ_LEN down", "MLP_RATIO down"]
+    assert (steps == sizes) == next_steps
+
+
 def test_two_values_in_one_hint_follow_one_after_the_other() -> None:
     asked = told("leave MATRIX_LR alone", "set WIDTH to 256; set DEPTH to 4; set WIDTH to 512; avoid the optimizer")
     past: tuple[PastExperiment, ...] = ()
