@@ -1,4 +1,7 @@
-"""Draw the pictures of the README from a run: python docs/screens.py logs/RUN"""
+"""Draw pictures of the documents from a run: python docs/screens.py logs/RUN [night] [summary] [main]
+
+Without names it draws all three. `main` needs the curves of the trainings, which are in the run's folder only.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ from tui.app import AutoResearch
 SIZES = {  # name: columns, rows, keys
     "summary": (130, 40, ("8",)),
     "main": (140, 42, ()),
-    "detail": (120, 46, ("f", "enter")),  # the latest of those that were kept
 }
+NIGHT = "night"  # the chart
 SETTLE_S = 3.0  # the machine's figures come after two seconds
 
 
-async def draw(folder: Path) -> None:
-    """Draw the screens of the app."""
-    for name, (width, height, keys) in SIZES.items():
+async def draw(folder: Path, names: list[str]) -> None:
+    """Draw the screens of the app that are named."""
+    for name in names:
+        width, height, keys = SIZES[name]
         app = AutoResearch(folder, ROOT / "program.md", opens_summary=False)
         async with app.run_test(size=(width, height)) as pilot:
             await pilot.pause(SETTLE_S)
@@ -36,10 +40,12 @@ async def draw(folder: Path) -> None:
 
 
 def main() -> None:
-    """Draw all pictures of the run whose folder is given."""
+    """Draw the pictures of the run whose folder is given."""
     folder = Path(sys.argv[1]).resolve()
-    (SCREENS / "night.png").write_bytes(picture.png(card.card(collect(Project(ROOT, folder.parent), folder))))
-    asyncio.run(draw(folder))
+    names = sys.argv[2:] or [NIGHT, *SIZES]
+    if NIGHT in names:
+        (SCREENS / "night.png").write_bytes(picture.png(card.card(collect(Project(ROOT, folder.parent), folder))))
+    asyncio.run(draw(folder, [name for name in names if name != NIGHT]))
 
 
 if __name__ == "__main__":
