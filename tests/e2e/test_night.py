@@ -70,7 +70,7 @@ def test_a_night_by_script(product: Product) -> None:
     again = product.run("--agent", product.script(BETTER, WORSE, BROKEN, CRASHING), "--max-experiments", "10")
     assert again.returncode == 0 and "nothing left to propose" in again.stdout
     # the final check, trained for real: other text, so other scores
-    done = product("report", "r", "--seeds", "1")
+    done = product("report", "r", "--seeds", "3")
     checked = final_check.outcome(product.state(), state.config.noise_prior if state.config else 0.0)
     assert done.returncode == 0 and checked is not None and checked.holds and "The gain holds." in done.stdout
     assert {round(checked.best, 4), round(checked.start, 4)}.isdisjoint(
