@@ -25,6 +25,7 @@ from worlds import World
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.search.agent import Search
 from core.change import edits, knobs
+from core.change.merging import aligned
 from core.judging import schedule
 from core.judging.schedule import Rebase, Work
 from core.model import Proposal, RunConfig
@@ -244,7 +245,8 @@ class SlotsNight:
 
 
 def merge(base: str, ours: str, theirs: str) -> str | None:
-    """Return the three-way merge of three texts, as git makes it; None if both sides changed the same lines."""
+    """Return the three-way merge of three texts, as the loop makes it; None if both sides changed the same lines."""
+    base, ours, theirs = aligned(base, ours, theirs)
     with tempfile.TemporaryDirectory() as folder:
         paths = []
         for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):

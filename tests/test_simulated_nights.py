@@ -267,7 +267,11 @@ def test_a_branch_repeats_nothing_that_was_kept_since_it_left(stuck: Any) -> Non
 
 # -- search_slots.py ----------------------------------------------------------------------------------------------------
 
-FAR, CLOSE = {"ROPE_BASE": 17000.0}, B  # a line beside that of A, and one far from it
+FAR, CLOSE, SAME = (
+    {"ROPE_BASE": 17000.0},
+    B,
+    {"EMBED_LR": 0.5},
+)  # a line far from that of A, one beside it, and the same one
 
 
 def slots_night(slots: int, *values: dict[str, float]) -> Any:
@@ -294,9 +298,14 @@ def test_with_two_slots_a_change_of_the_old_best_is_merged_into_the_new_one_and_
     assert sum(measured) < len(night.curve), "the best was measured too, and one change twice as often"
 
 
-def test_a_change_that_does_not_fit_the_new_best_is_a_conflict() -> None:
+def test_a_constant_on_the_line_beside_is_merged_by_name() -> None:
     night = slots_night(2, A, CLOSE)
-    assert night.best == pytest.approx(20.0) and night.counts == {"experiments": 2, "rebased": 0, "conflicts": 1}
+    assert night.best == pytest.approx(40.0) and night.counts == {"experiments": 2, "rebased": 1, "conflicts": 0}
+
+
+def test_a_change_that_does_not_fit_the_new_best_is_a_conflict() -> None:
+    night = slots_night(2, A, SAME)
+    assert night.counts == {"experiments": 2, "rebased": 0, "conflicts": 1} and len(night.keeps) == 1
     assert [one.verdict for one in night.state.experiments.values()].count(Verdict.CONFLICT) == 1
 
 
