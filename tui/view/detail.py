@@ -94,7 +94,7 @@ def _score_facts(state: State, experiment: Experiment, scale: Scale) -> list[Fac
         parents = _parents_score(state, experiment)
         if (score := scale.of(experiment)) is not None:
             facts.append(("val_bpb", words.bpb(score)))
-        facts.append(("measured", f"{words.bpb(experiment.val_bpb)} against the parent's {parents}; {each}"))
+        facts.append(("scores", f"{words.bpb(experiment.val_bpb)} against the parent's {parents}; {each}"))
     return facts
 
 
