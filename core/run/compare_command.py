@@ -68,8 +68,8 @@ def _named(run: str | None, words: list[str]) -> tuple[str | None, str | None, s
         run = words.pop(0 if not _is_experiment(words[0]) else 2)
     if len(words) > 2:
         raise UsageError(
-            "Two experiments are compared, and more were named. Such as `compare 3 7`, or `compare RUN 3 7` for a run that is not "
-            "the latest."
+            "`compare` takes two experiments, and more were named. Use `compare 3 7` for the latest run, and `compare RUN 3 7` for "
+            "another one."
         )
     first, second = [*words, None, None][:2]
     return run, first, second

@@ -134,7 +134,7 @@ def test_the_run_may_be_named_anywhere(logs: Path, capsys: pytest.CaptureFixture
 
 def test_more_than_two_experiments_are_refused(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (("nov23", "1", "2", "3"), ("1", "2", "3", "--run", "nov23")):
-        assert "Two experiments are compared, and more were named." in refused(capsys, logs, *words)
+        assert "`compare` takes two experiments, and more were named." in refused(capsys, logs, *words)
     assert "There is no run called 3" in refused(capsys, logs, "1", "2", "3")
 
 
