@@ -112,9 +112,8 @@ class Step(Data, frozen=True, kw_only=True):
 
 
 class RunMaterial(Data, frozen=True, kw_only=True):
-    """What the app shows of a run beside its facts: its kept changes, how its best has moved, and its best train.py if it is known."""
+    """What the app shows of a run beside its facts: how its best has moved, and its best train.py if it is known."""
 
-    kept: tuple[Highlight, ...]
     progress: tuple[Step, ...]
     source: str | None
 
@@ -124,7 +123,6 @@ class RunPair(Data, frozen=True, kw_only=True):
 
     Attributes:
         comparison: Their facts and their difference.
-        kept: The kept changes of each.
         progress: How the best of each has moved.
         diff: The change of train.py from the best of the first to that of the second as a unified diff.
         added, removed: Numbers of lines in `diff`.
@@ -132,7 +130,6 @@ class RunPair(Data, frozen=True, kw_only=True):
     """
 
     comparison: RunComparison
-    kept: tuple[tuple[Highlight, ...], tuple[Highlight, ...]]
     progress: tuple[tuple[Step, ...], tuple[Step, ...]]
     diff: str
     added: int
@@ -252,7 +249,6 @@ def run_pair(comparison: RunComparison, runs: tuple[RunMaterial, RunMaterial]) -
     unknown = [f"of {found.run}" for found, run in zip(comparison.runs, runs, strict=True) if run.source is None]
     return RunPair(
         comparison=comparison,
-        kept=(runs[0].kept, runs[1].kept),
         progress=(runs[0].progress, runs[1].progress),
         diff=edits.unified(old or "", new or "") if known else "",
         added=added,

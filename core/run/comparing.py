@@ -114,7 +114,6 @@ def _read_run(folder: Path) -> tuple[RunFacts, RunMaterial]:
     check_header(state, folder)
     status = status_of(state, folder)
     material = RunMaterial(
-        kept=status.kept_changes,
         progress=run_comparison.progress(state, moments),
         source=source(state, folder, state.kept[-1] if state.kept else START),
     )

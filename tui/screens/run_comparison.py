@@ -153,7 +153,8 @@ class RunComparisonScreen(ModalScreen[None]):
         is_wide = width >= WIDE
         self.query_one("#runs-kept").set_class(is_wide, "-wide")
         columns = (width - GAP) // 2 if is_wide else width
-        for side, run, kept in zip(SIDES, found.comparison.runs, found.kept, strict=True):
+        for side, run in zip(SIDES, found.comparison.runs, strict=True):
+            kept = run.kept_changes
             title = f"{run.run} kept {phrases.count(len(kept), 'change')}" if kept else f"{run.run} kept nothing"
             self._text(f"runs-{side}-title", Content.assemble("\n", (title, "bold")))
             self._text(f"runs-{side}-kept", spans.content(list(run_comparison.kept_lines(kept, columns))))
