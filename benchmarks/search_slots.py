@@ -49,7 +49,7 @@ def simulated(record: Record, kind: str, slots: int, source: str, seed: int, tra
         Row(
             kind=kind, arm=arm(slots), seed=seed, trainings=trainings, curve=tuple(round(gain, 4) for gain in night.curve),
             keeps=tuple(night.keeps), mistakes=tuple(night.mistakes), seconds=round(time.perf_counter() - began, 1),
-            counts=dict(night.counts),
+            counts=dict(night.counts), verdicts=tuple(round(gain, 4) for gain in night.verdicts),
         )
     ])  # fmt: skip
     return record.rows[-1]

@@ -27,6 +27,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         mistakes: Those of them that are no better in truth.
         seconds: How long the simulation took.
         counts: What else an arm counts.
+        verdicts: The true gain of the best after each verdict; () for arms that do not note it.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     mistakes: tuple[int, ...]
     seconds: float
     counts: dict[str, int] = msgspec.field(default_factory=dict)
+    verdicts: tuple[float, ...] = ()
 
     def gain(self, trainings: int) -> float:
         """Return the true gain of the best after so many trainings."""

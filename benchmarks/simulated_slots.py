@@ -53,6 +53,7 @@ class SlotsNight:
 
     Attributes:
         curve: The true gain of the best after each training.
+        verdicts: The true gain of the best after each verdict.
         keeps: After how many trainings a change was kept.
         mistakes: Those of them that are no better in truth.
         counts: How many experiments had a verdict, were merged into a new best, and could not be.
@@ -63,6 +64,7 @@ class SlotsNight:
         self.world, self.seed, self.slots = world, seed, slots
         self.state, self.time = State(name="night"), 0.0
         self.curve: list[float] = []
+        self.verdicts: list[float] = []
         self.keeps: list[int] = []
         self.mistakes: list[int] = []
         self.counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
@@ -215,6 +217,7 @@ class SlotsNight:
         self.counts["experiments"] += 1
         kept = Verdict(judged.verdict).kept
         self._record(replace(judged, commit=experiment.commit) if kept else judged)
+        self.verdicts.append(self.best)
         if kept:
             self.keeps.append(self.state.ended - 1)
             if self.best <= before:
