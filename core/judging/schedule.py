@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -267,20 +268,15 @@ def next_work(state: State, sigma: float, *, only_started: bool = False) -> Iter
         if not any(launched.role == Role.RERUN and launched.number == number for launched in state.running.values()):
             yield Work(Role.RERUN, commit, next(_unused_seeds(state, {*scores, *running})), number)
     fresh: list[Work] = []
-    measured_now = {launched.number for launched in state.running.values() if launched.role in OF_CANDIDATE}
     for experiment in state.open.values():
-        if not experiment.approved:
-            continue
-        step = assess(state, experiment, sigma)
-        if not isinstance(step, Work) or step.key in busy:
-            continue
-        if step.role in OF_CANDIDATE and experiment.number in measured_now:
-            continue  # one pair after another, even if a new score of the incumbent changes the order of the seeds
-        if step.role == Role.CANDIDATE and not experiment.launched:
-            fresh.append(step)
-        else:
-            busy.add(step.key)
-            yield step
+        for step in _steps(state, experiment, sigma) if experiment.approved else ():
+            if step.key in busy:
+                continue
+            if step.role == Role.CANDIDATE and not experiment.launched:
+                fresh.append(step)
+            else:
+                busy.add(step.key)
+                yield step
     if only_started:
         return
     if (
@@ -291,6 +287,45 @@ def next_work(state: State, sigma: float, *, only_started: bool = False) -> Iter
     ):
         yield _incumbent_remeasurement(state)
     yield from fresh
+
+
+def _steps(state: State, experiment: Experiment, sigma: float) -> Iterator[Work]:
+    """Yield the measurement that an approved experiment needs next, then those that can run beside it in free slots.
+
+    Both scores of a new pair are measured at the same time, and a likely gain on several seeds (`_seeds_at_once`). Until the
+    candidate has all these scores, it is not measured on another seed, even if a score of the incumbent changes their order.
+    """
+    step = assess(state, experiment, sigma)
+    if not isinstance(step, Work):
+        return
+    jobs = (job for job in state.running.values() if job.number == experiment.number and job.role in OF_CANDIDATE)
+    seeds = [job.seed for job in jobs]
+    if not seeds:
+        yield step
+        if step.role is not Role.REPLICATE or step.seed in state.scores.get(experiment.commit, {}):
+            return
+        seeds = _seeds_at_once(state, experiment, sigma)
+        yield from (Work(Role.REPLICATE, experiment.commit, seed, experiment.number) for seed in seeds)
+    if pairing.has_several_groups(state) or state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
+        return  # where the candidate runs decides where the incumbent is measured
+    nodes = pairing.nodes_in_groups(state, state.nodes)
+    theirs = state.scores.get(experiment.parent, {})
+    for seed in seeds:
+        if seed not in theirs:
+            yield Work(Role.INCUMBENT, experiment.parent, seed, experiment.number, nodes)
+
+
+def _seeds_at_once(state: State, experiment: Experiment, sigma: float) -> list[int]:
+    """Return the seeds of the next pairs that are measured at the same time: one, or more where many slots take turns.
+
+    A change is kept after two to eight pairs. One after another these take longer, the more trainings other slots make
+    meanwhile, all of them of changes to an older train.py. So with k slots up to sqrt(k) pairs are measured at once, but no
+    more than it takes to keep the change if it gains what it seems to. Looking less often makes the keep rule no less strict.
+    """
+    assert state.config is not None
+    candidate, theirs = pairing.paired_scores(state, experiment.commit, experiment.parent)
+    most = min(math.isqrt(state.slots), policy.further_pairs(candidate, theirs, sigma))
+    return [s for s in policy.order(theirs, state.config.seed) if s not in candidate][:most]
 
 
 def _incumbent_remeasurement(state: State) -> Work:

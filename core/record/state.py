@@ -100,6 +100,13 @@ class State:
         return self.seconds_running + max(0.0, now)
 
     @property
+    def slots(self) -> int:
+        """How many trainings run at once, in the present or latest start."""
+        if self.started is not None:
+            return self.started.slots
+        return self.config.slots if self.config is not None else 1
+
+    @property
     def busy(self) -> bool:
         """Whether an experiment has begun and has no verdict, even if no job runs at this moment."""
         return bool(self.running) or any(experiment.launched for experiment in self.open.values())

@@ -187,8 +187,7 @@ def pace(state: State) -> str:
         experiment.seconds for experiment in state.experiments.values() if experiment.verdict and experiment.measured
     ]
     mean = sum(took) / len(took) if len(took) >= TELLING else base.result.total_wall_s
-    slots = state.started.slots if state.started is not None else config.slots
-    hourly = f"{'about' if len(took) >= TELLING else 'at most'} {count(max(1, round(slots * 3600 / mean)), 'experiment')} an hour"
+    hourly = f"{'about' if len(took) >= TELLING else 'at most'} {count(max(1, round(state.slots * 3600 / mean)), 'experiment')} an hour"
     return f"one training took {duration(base.result.total_wall_s)} (its budget is {config.budget_s:g} s), {hourly}"
 
 
