@@ -74,6 +74,7 @@ class SlotsNight:
         self._running: list[tuple[float, str, Work]] = []  # end, job, what: a heap
         self._sources: dict[str, str] = {}  # by commit
         self._ideas: dict[str, frozenset[str]] = {}  # likewise: of the book
+        self._pasts: dict[int, PastExperiment] = {}
         self._begin(source)
 
     def _begin(self, source: str) -> None:
@@ -144,9 +145,14 @@ class SlotsNight:
         state, source = self.state, self._sources[self.state.incumbent]
         return Context(
             charter="# Aim\n\nLow val_bpb.\n", source=source, parent=edits.fingerprint(source), number=state.next_number,
-            seed=self.seed, sigma=self._sigma, past=tuple(self._past(one) for one in state.experiments.values() if one.verdict),
+            seed=self.seed, sigma=self._sigma, past=tuple(self._remembered(one) for one in state.experiments.values() if one.verdict),
             tried=self._tried(), proposed={Search.name: len(state.experiments)},
         )  # fmt: skip
+
+    def _remembered(self, one: Experiment) -> PastExperiment:
+        if one.number not in self._pasts:  # what has a verdict does not change
+            self._pasts[one.number] = self._past(one)
+        return self._pasts[one.number]
 
     def _past(self, one: Experiment) -> PastExperiment:
         assert one.verdict is not None
