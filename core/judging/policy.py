@@ -89,17 +89,16 @@ def order(incumbent: Mapping[int, float], run_seed: int) -> list[int]:
     return sorted(seeds, key=lambda s: round(abs(incumbent[s] - mean), 9) if s in incumbent else math.inf)
 
 
-def further_pairs(candidate: Mapping[int, float], incumbent: Mapping[int, float], sigma: float) -> int:
-    """Return after how many further pairs a candidate would be kept if its true gain were the one measured so far.
+def likely_pairs(candidate: Mapping[int, float], incumbent: Mapping[int, float], sigma: float) -> int | None:
+    """Return after how many pairs a candidate would be kept if its true gain were the one measured so far.
 
-    Returns 1 if it would not be kept, and if it has no pair yet. The arguments are those of `decide`.
+    Returns None if it would not be kept, and if it has no pair yet. The arguments are those of `decide`.
     """
     shared = candidate.keys() & incumbent.keys()
     if not shared:
-        return 1
+        return None
     gain = sum(TARGET.improvement(incumbent[s], candidate[s]) for s in shared) / len(shared)
-    enough = (n for n in KEEP if n > len(shared) and gain >= KEEP[n] * sigma * math.sqrt(2 / n))
-    return next(enough, len(shared) + 1) - len(shared)
+    return next((n for n in KEEP if gain >= KEEP[n] * sigma * math.sqrt(2 / n)), None)
 
 
 def decide(

@@ -22,7 +22,7 @@ REMEASURE_EVERY = 8  # scored experiments after which the incumbent is measured 
 MAX_INCUMBENT_SEEDS = 12  # the incumbent is not measured again beyond this number of scores
 DISTURBED_TRIES = 2  # disturbed trainings after which an experiment gets the verdict "disturbed"
 CUT_SHORT = 3  # experiments without a result after which a change counts as tried
-OF_CANDIDATE = (Role.CANDIDATE, Role.REPLICATE)  # trainings of a candidate, of which one runs at a time
+OF_CANDIDATE = (Role.CANDIDATE, Role.REPLICATE)  # trainings of a candidate
 BESIDE = 8  # two measurements at most this number of jobs apart count as made at the same time
 MAX_MACHINE_RETRIES = 3  # tries of the baseline or the incumbent on a disturbed machine
 
@@ -298,21 +298,18 @@ def _steps(state: State, experiment: Experiment, sigma: float) -> Iterator[Work]
     step = assess(state, experiment, sigma)
     if not isinstance(step, Work):
         return
-    jobs = (job for job in state.running.values() if job.number == experiment.number and job.role in OF_CANDIDATE)
-    seeds = [job.seed for job in jobs]
+    seeds = [job.seed for job in state.jobs_of(experiment.number) if job.role in OF_CANDIDATE]
     if not seeds:
         yield step
-        if step.role is not Role.REPLICATE or step.seed in state.scores.get(experiment.commit, {}):
+        if step.role not in OF_CANDIDATE or step.seed in state.scores.get(experiment.commit, {}):
             return
         seeds = _seeds_at_once(state, experiment, sigma)
-        yield from (Work(Role.REPLICATE, experiment.commit, seed, experiment.number) for seed in seeds)
+        yield from (Work(Role.REPLICATE, experiment.commit, s, experiment.number) for s in seeds if s != step.seed)
     if pairing.has_several_groups(state) or state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
         return  # where the candidate runs decides where the incumbent is measured
     nodes = pairing.nodes_in_groups(state, state.nodes)
     theirs = state.scores.get(experiment.parent, {})
-    for seed in seeds:
-        if seed not in theirs:
-            yield Work(Role.INCUMBENT, experiment.parent, seed, experiment.number, nodes)
+    yield from (Work(Role.INCUMBENT, experiment.parent, s, experiment.number, nodes) for s in seeds if s not in theirs)
 
 
 def _seeds_at_once(state: State, experiment: Experiment, sigma: float) -> list[int]:
@@ -320,11 +317,16 @@ def _seeds_at_once(state: State, experiment: Experiment, sigma: float) -> list[i
 
     A change is kept after two to eight pairs. One after another these take longer, the more trainings other slots make
     meanwhile, all of them of changes to an older train.py. So with k slots up to sqrt(k) pairs are measured at once, but no
-    more than it takes to keep the change if it gains what it seems to. Looking less often makes the keep rule no less strict.
+    more than it takes to keep the change if it gains what it seems to. What it gained before it was re-applied to a newer
+    incumbent tells that too. Looking less often makes the keep rule no less strict (`benchmarks/policy.py`).
     """
     assert state.config is not None
     candidate, theirs = pairing.paired_scores(state, experiment.commit, experiment.parent)
-    most = min(math.isqrt(state.slots), policy.further_pairs(candidate, theirs, sigma))
+    before = experiment.before if not candidate else None
+    known = pairing.paired_scores(state, *before) if before is not None else (candidate, theirs)
+    pairs = len(candidate.keys() & theirs.keys())
+    wanted = (policy.likely_pairs(*known, sigma) or 0) - pairs
+    most = max(1, min(math.isqrt(state.slots), wanted))
     return [s for s in policy.order(theirs, state.config.seed) if s not in candidate][:most]
 
 

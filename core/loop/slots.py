@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from core.execution.base import DataUnusable, Executor, ExecutorFailed, ExecutorLost, MachineLost, Placed
@@ -126,12 +126,13 @@ class Slots:
                         self._active.record(ev.Notice(text=note))
 
     def abort(self, number: int) -> bool:
-        """End the running job of an experiment early. Returns False if it has none."""
-        slot = next((slot for slot in self._slots if slot.work and slot.work.number == number), None)
-        if slot is None:
+        """End the running jobs of an experiment early. Returns False if it has none."""
+        slots = [slot for slot in self._slots if slot.work and slot.work.number == number]
+        if not slots:
             return False
         self._active.record(ev.Aborted(number=number))
-        self._aborting = asyncio.create_task(slot.executor.abort())  # the reference keeps the task alive
+        ends = (slot.executor.abort() for slot in slots)
+        self._aborting = asyncio.create_task(_all_of(ends))  # the reference keeps the task alive
         self._aborting.add_done_callback(lambda _: self._wake())
         return True
 
@@ -144,3 +145,7 @@ class Slots:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(slot.executor.close() for slot in self._slots))
         return bool(running)
+
+
+async def _all_of(steps: Iterable[Awaitable[None]]) -> None:
+    await asyncio.gather(*steps)

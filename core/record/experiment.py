@@ -29,6 +29,7 @@ class Experiment:
     same_as: int | None = None  # the latest experiment before it with the same hypothesis
     kept_as: str = ""  # the commit on the run's branch, once kept
     attempts: list[str] = field(default_factory=list)  # all its commits, in order
+    before: tuple[str, str] | None = None  # commit and parent before it was re-applied to a newer incumbent
     launched: bool = False
     val_bpb: float | None = None  # mean over its seeds
     disturbances: int = 0

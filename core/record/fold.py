@@ -150,6 +150,7 @@ def _revised(state: State, event: ev.Revised) -> None:
 
 def _rebased(state: State, event: ev.Rebased) -> None:
     experiment = state.experiments[event.number]
+    experiment.before = experiment.commit, experiment.parent
     experiment.rebased = experiment.latest = event
     experiment.attempts.append(event.commit)
     state.known.add(event.commit)
@@ -192,7 +193,8 @@ def _measured(state: State, event: ev.Measured) -> None:
         _scored(state, event, experiment)
     elif event.disturbed:
         if experiment is not None and not of_incumbent:
-            experiment.disturbances += 1
+            # A disturbance may meet all jobs of an experiment that run at once. It counts once, with the last of them.
+            experiment.disturbances += not state.jobs_of(experiment.number)
         else:
             state.disturbances[event.commit] = state.disturbances.get(event.commit, 0) + 1
     elif experiment is not None and not of_incumbent:

@@ -116,6 +116,10 @@ class State:
         """Whether a training of the final check runs."""
         return any(launched.role.is_check for launched in self.running.values())
 
+    def jobs_of(self, number: int) -> list[ev.Launched]:
+        """Return the running jobs for an experiment, those of the incumbent for its pairs included."""
+        return [job for job in self.running.values() if job.number == number]
+
     def check(self, role: Role) -> Check:
         """Return the trainings of a check, FINAL or LONGER. To change them, see `checks`."""
         return self.checks.get(role) or Check()

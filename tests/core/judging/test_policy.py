@@ -120,6 +120,20 @@ def test_seeds_are_asked_for_one_by_one_and_the_cached_scores_of_the_best_are_us
     assert len(set(SEEDS)) == len(SEEDS) > policy.MAX_PAIRS and seed(RUN, 0) != seed(RUN + 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("gains", "pairs"), [([], None), ([0.5], None), ([1.4], None), ([1.5], 8), ([2.0], 6), ([3.0], 3), ([9.0], 2), ([3.0, 2.0], 4)]
+)  # fmt: skip
+def test_after_how_many_pairs_a_gain_is_kept_if_it_is_true(gains: list[float], pairs: int | None) -> None:
+    ours = {seed(1, index): 1.5 - gain / 100 for index, gain in enumerate(gains)}
+    theirs = {seed(1, index): 1.5 for index in range(8)}
+    assert policy.likely_pairs(ours, theirs, 0.01) == pairs
+    steady = [1.5 - sum(gains) / max(1, len(gains)) / 100] * 8
+    for number in range(1, 9):
+        more = {seed(1, index): value for index, value in enumerate(steady[:number])}
+        kept = decide(more, theirs, 0.01, run_seed=1).action == "keep"
+        assert kept is (pairs is not None and number >= pairs)
+
+
 def test_pairs_decide_not_luck_with_the_seed() -> None:
     """Both do badly on the second seed: the paired gain is what it was."""
     a, b = SEEDS[:2]

@@ -15,7 +15,7 @@ from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
 from core.loop.loop import Loop
-from core.model import Limits, Proposal
+from core.model import Limits, Proposal, Role
 from core.record import events as ev
 from core.record import hints
 from core.record.fold import fold
@@ -247,6 +247,20 @@ def test_several_slots_judge_the_same(tmp_path: Path, slots: int) -> None:
     ]  # fmt: skip
     best = night.active().source(state.incumbent)
     assert all(idea in best for idea in good) and BAD not in best
+
+
+def test_with_many_slots_a_likely_gain_is_measured_on_several_seeds_at_once(tmp_path: Path) -> None:
+    most, noisy = 0, World(effects={GOOD: -0.02, BAD: 0.2}, noise=0.005)
+
+    def watch(event: ev.AnyEvent, state: State) -> None:
+        nonlocal most
+        most = max(most, sum(job.role is Role.REPLICATE for job in state.jobs_of(1)))
+
+    night = Night(tmp_path, slots=9, seconds=0.02, report=watch)
+    state = night.run([GOOD, BAD], noisy)
+    assert verdicts(state) == ["keep", "discard"] and most > 1
+    trained = [(event.commit, event.seed) for event in night.events() if isinstance(event, ev.Launched)]
+    assert len(set(trained)) == len(trained), "nothing is measured twice"
 
 
 class LongAfterFirst(DeterministicExecutor):

@@ -369,6 +369,24 @@ def test_an_experiment_can_be_aborted_in_each_of_its_trainings(tmp_path: Path, r
     assert len([event for event in launches(night, role) if event.number == 1]) == 1
 
 
+def test_an_experiment_with_several_trainings_at_once_is_aborted_in_all_of_them(tmp_path: Path) -> None:
+    night = Night(tmp_path, slots=9)
+
+    def batch(state: State) -> list[ev.Launched]:
+        return [job for job in state.jobs_of(1) if job.role is Role.REPLICATE]
+
+    async def abort(loop: Loop) -> None:
+        await until(lambda: len(batch(loop.active.state)) > 1)
+        await told(loop, commands.Abort(number=1))
+
+    executors = [Ending(night, WORLD, first_of_role(Role.REPLICATE, hang)) for _ in range(night.slots)]
+    state = check(night, night.run([GOOD, BAD], WORLD, meanwhile=abort, executors=executors))
+    first, second = state.experiments.values()
+    assert first.verdict is Verdict.INTERRUPTED and first.by == "human" and first.retry_of is None
+    assert len([event for event in night.events() if isinstance(event, ev.Judged) and event.number == 1]) == 1
+    assert second.verdict is Verdict.DISCARD and state.aborted == set() and state.finished
+
+
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.LONGER])
 def test_a_run_that_is_stopped_at_once_in_any_training_is_continued_to_the_same_verdicts(
     tmp_path: Path, role: Role

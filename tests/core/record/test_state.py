@@ -94,6 +94,12 @@ def test_a_disturbed_run_counts_for_nothing() -> None:
     assert "c1" not in state.scores and state.experiments[1].disturbances == 1 and state.experiments[1].val_bpb is None
 
 
+def test_a_disturbance_that_meets_several_jobs_of_an_experiment_counts_once() -> None:
+    jobs = [measured(1, 1.2, seed, "confirm", disturbed="the machine slept") for seed in (1, 2, 3)]
+    state = fold([*opening(), proposed(1), *(launched for launched, _ in jobs), *(result for _, result in jobs)])
+    assert state.experiments[1].disturbances == 1 and not state.running
+
+
 def test_a_disturbed_measurement_that_was_wished_for_is_tried_again_but_not_for_ever() -> None:
     begun = [*opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict=Verdict.DISCARD, finding="f")]
     state = fold([*begun, ev.Rerun(number=1)])
