@@ -18,11 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import msgspec
 from msgspec.structs import replace
 from simulated import SIGMA, START
 from worlds import World
 
-from core.agents.base import AgentFailed, Context, PastExperiment
+from core.agents.base import AgentFailed, Context, OpenExperiment, PastExperiment
 from core.agents.search.agent import Search
 from core.change import edits, knobs
 from core.change.merging import aligned
@@ -146,7 +147,7 @@ class SlotsNight:
         return Context(
             charter="# Aim\n\nLow val_bpb.\n", source=source, parent=edits.fingerprint(source), number=state.next_number,
             seed=self.seed, sigma=self._sigma, past=tuple(self._remembered(one) for one in state.experiments.values() if one.verdict),
-            tried=self._tried(), proposed={Search.name: len(state.experiments)},
+            open=tuple(self._open(one) for one in state.open.values()), tried=self._tried(), proposed={Search.name: len(state.experiments)},
         )  # fmt: skip
 
     def _remembered(self, one: Experiment) -> PastExperiment:
@@ -157,10 +158,14 @@ class SlotsNight:
     def _past(self, one: Experiment) -> PastExperiment:
         assert one.verdict is not None
         return PastExperiment(
+            **msgspec.structs.asdict(self._open(one)), verdict=one.verdict, crash=one.crash or "", val_bpb=one.val_bpb,
+            gain=one.gain, error=one.error, seeds=tuple(self.state.scores.get(one.commit, {}))[: one.pairs],
+        )  # fmt: skip
+
+    def _open(self, one: Experiment) -> OpenExperiment:
+        return OpenExperiment(
             number=one.number, parent=edits.fingerprint(self._sources[one.parent]), fingerprint=one.fingerprint,
             proposal=Proposal(hypothesis=one.hypothesis, agent=one.agent, topic=one.topic, notes=one.notes),
-            verdict=one.verdict, crash=one.crash or "", val_bpb=one.val_bpb, gain=one.gain, error=one.error,
-            seeds=tuple(self.state.scores.get(one.commit, {}))[: one.pairs],
             constants=knobs.moved(self._sources[one.parent], self._sources[one.commit]), structural=bool(one.notes.edits),
         )  # fmt: skip
 

@@ -16,13 +16,21 @@ Kind = TypeVar("Kind", bound=Data)
 GIVEN = 5  # ideas of the backlog that a language model is shown
 
 
-class PastExperiment(Data, frozen=True, kw_only=True):
-    """An earlier experiment, as agents see it."""
+class OpenExperiment(Data, frozen=True, kw_only=True):
+    """An experiment without a verdict, as agents see it: it waits, runs, or is measured again."""
 
     number: int
     parent: str  # fingerprint of the train.py it changed
     fingerprint: str  # fingerprint (normalised AST) of the train.py it tried
     proposal: Proposal
+    idea: tuple[str, ...] = ()  # the names in train.py that it touched
+    constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # that it changed: values before and after
+    structural: bool = False  # whether it changed anything besides constants
+
+
+class PastExperiment(OpenExperiment, frozen=True, kw_only=True):
+    """An earlier experiment, as agents see it."""
+
     verdict: Verdict
     by: Literal["", "human"] = ""  # "human" if the human gave the verdict
     outcome: str = ""  # the verdict as text; for a discarded change: worse, inconclusive or not confirmed
@@ -32,9 +40,6 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     error: float | None = None  # standard error of `gain`
     finding: str = ""
     seeds: tuple[int, ...] = ()  # of the pairs of scores that `gain` is the mean of
-    idea: tuple[str, ...] = ()  # the names in train.py that it touched
-    constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # that it changed: values before and after
-    structural: bool = False  # whether it changed anything besides constants
     seconds: float = 0.0  # wall time of proposing it and of its trainings
     change: tuple[Edit, ...] = ()  # as edits of its parent; only for those that may be built on, and if it is short
     traceback: str = ""  # of its failed training; the last lines
@@ -75,6 +80,7 @@ class Context(Data, frozen=True, kw_only=True):
         params: Number of parameters of the model that `source` makes; None before it was trained.
         grown: How many AST nodes `source` has more than the train.py that the run started from.
         past: All experiments with a verdict, oldest first.
+        open: The experiments that wait, run or are measured again, oldest first. Other slots work on them.
         asked: What language models were asked for in this run, oldest first.
         earlier: What experiments of earlier runs have gained. They began with other versions of train.py, perhaps.
         hints: The human's hints, newest last.
@@ -97,6 +103,7 @@ class Context(Data, frozen=True, kw_only=True):
     params: int | None = None
     grown: int = 0
     past: tuple[PastExperiment, ...] = ()
+    open: tuple[OpenExperiment, ...] = ()
     asked: tuple[Asked, ...] = ()
     earlier: tuple[Effect, ...] = ()
     hints: tuple[str, ...] = ()

@@ -201,8 +201,9 @@ def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[D
     """
     informative, before = _informative_past(context), _earlier_step_gains(context, known)
     left = {(name, old) for past in informative if past.verdict.kept for name, (old, _) in past.constants.items()}
-    tried = {past.proposal.notes.step for past in informative}
-    tried |= {next(iter(changes_of(past))) for past in informative if len(changes_of(past)) == 1}
+    begun = (*informative, *context.open)
+    tried = {one.proposal.notes.step for one in begun}
+    tried |= {next(iter(changes_of(one))) for one in begun if len(changes_of(one)) == 1}
     order = sorted(
         (
             name
@@ -330,8 +331,8 @@ def _backlog_drafts(
 
 
 def _followed_wishes(context: Context) -> set[str | int | None]:
-    """Return the marks of the wishes that were followed."""
-    return {past.proposal.notes.said for past in _informative_past(context)}
+    """Return the marks of the wishes that were followed, or that an open experiment follows."""
+    return {one.proposal.notes.said for one in (*_informative_past(context), *context.open)}
 
 
 def _smaller_models(context: Context, known: Knobs) -> Iterator[Draft | None]:

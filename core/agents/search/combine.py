@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from core.agents.base import Context
 from core.agents.search.drafts import Draft, settable
-from core.agents.search.ideas import IDEAS, applied, unwanted_together
+from core.agents.search.ideas import IDEAS, applied, changes_of, knob_change, unwanted_together
 from core.agents.search.options import Option, Options
 from core.change import knobs
 from core.model import Notes, Part, Value
@@ -19,19 +19,34 @@ MOST = 4  # changes in one combination: with more, a single wrong one spoils it 
 SHARE = 0.3  # of the posterior's spread in a draw
 DRAWS = 6
 LEAST_GAIN = 1.5  # expected gain in standard deviations of one score; smaller gains are hardly ever kept
+SHARED = 1  # changes that a combination may have in common with one that is being measured
 LEAST_ROWS = 6  # scored experiments before the first combination
 
 
 def combinations(
     context: Context, weights: Mapping[str, float], options: Options, chance: random.Random
 ) -> Iterator[Draft | None]:
-    """Yield combinations that the model expects to help, one for each of several draws."""
+    """Yield combinations that the model expects to help, one for each of several draws. None is like one that is being measured."""
     if options.record.scored < LEAST_ROWS:
         return
     failed = unwanted_together(context)
+    is_measured = [changes_of(one) for one in context.open]
     for _ in range(DRAWS):
         effects = options.model.draw(chance.randrange(2**31), SHARE)
-        yield _draft(context, options, options.helpful(effects, weights), failed)
+        draft = _draft(context, options, options.helpful(effects, weights), failed)
+        if draft is not None and not any(_is_alike(_changes_of(draft), other) for other in is_measured):
+            yield draft
+
+
+def _changes_of(draft: Draft) -> frozenset[str]:
+    """Return the changes of a draft, named as in `ideas.changes_of`."""
+    before, after = draft.notes.before or {}, draft.notes.knobs or {}
+    return frozenset((*(draft.notes.edits or ()), *(knob_change(name, before[name], after[name]) for name in after)))
+
+
+def _is_alike(changes: frozenset[str], other: frozenset[str]) -> bool:
+    """Return whether the scores of two experiments would say much the same: one has all the other's changes, or two of them."""
+    return changes <= other or len(changes & other) > SHARED
 
 
 def _draft(

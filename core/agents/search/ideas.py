@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from core.agents.base import Context, PastExperiment
+from core.agents.base import Context, OpenExperiment, PastExperiment
 from core.change import edits
 from core.model import Value
 from core.target import TARGET
@@ -49,10 +49,16 @@ def _ended_badly(past: PastExperiment) -> bool:
     return past.verdict is Verdict.SKIPPED or past.verdict.failed
 
 
-def changes_of(past: PastExperiment) -> frozenset[str]:
+def changes_of(experiment: OpenExperiment) -> frozenset[str]:
     """Return the changes of an experiment as names: its ideas, its knobs with their direction, and "#7" for other code."""
-    changes = {knob_change(name, *values) for name, values in past.constants.items()}
-    return frozenset(changes | set(structural(past)))
+    changes = {knob_change(name, *values) for name, values in experiment.constants.items()}
+    return frozenset(changes | set(structural(experiment)))
+
+
+def open_alone(context: Context) -> set[str]:
+    """Return the changes that an open experiment tries alone. Its score is about to say what they are worth."""
+    alone = (marks for one in context.open if len(marks := changes_of(one)) == 1)
+    return {name for marks in alone for name in marks}
 
 
 def knob_change(name: str, before: Value, after: Value) -> str:
@@ -67,8 +73,8 @@ def choice(name: str, value: Value) -> str:
     return f"{name} = {value}"
 
 
-def structural(past: PastExperiment) -> list[str]:
+def structural(experiment: OpenExperiment) -> list[str]:
     """Return the changes besides the constants: ideas of the book by their names, otherwise the experiment's number."""
-    if not past.structural:
+    if not experiment.structural:
         return []
-    return list(past.proposal.notes.edits or (f"#{past.number}",))
+    return list(experiment.proposal.notes.edits or (f"#{experiment.number}",))

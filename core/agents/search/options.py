@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.agents.base import Context
 from core.agents.search.drafts import Knobs, settable
-from core.agents.search.ideas import IDEAS, applied, choice, fits, knob_change, unwanted
+from core.agents.search.ideas import IDEAS, applied, choice, fits, knob_change, open_alone, unwanted
 from core.agents.search.joint import Change, Effects, Model, Record
 from core.agents.search.ranges import range_for
 from core.change import knobs
@@ -49,6 +49,7 @@ class Options:
         self, context: Context, known: Knobs, left_alone: Collection[str] = (), unwelcome: Collection[str] = ()
     ) -> None:
         self.known, self._unwanted = known, unwanted(context) | set(unwelcome)
+        self._open_alone = open_alone(context)
         self._source, self._left_alone, self._fitting = context.source, left_alone, dict[str, bool]()
         self.record = Record(context.past, known.every, context.sigma, context.earlier)
         self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))
@@ -127,10 +128,14 @@ class Options:
         return [allowed for group in known if (allowed := [option for option in group if self._allowed(option)])]
 
     def screening(self, effects: Effects, *, ideas: bool) -> list[tuple[float, Option]]:
-        """Return what to try alone, with its gain by these effects: ideas of the book, or the best value of each knob."""
-        groups = (
-            [[option] for option in self._ideas] if ideas else [values for values in self._values.values() if values]
-        )
+        """Return what to try alone, with its gain by these effects: ideas of the book, or the best value of each knob.
+
+        Without what an open experiment tries alone.
+        """
+        every = ([option] for option in self._ideas) if ideas else self._values.values()
+        groups = [
+            fresh for group in every if (fresh := [one for one in group if self.mark(one) not in self._open_alone])
+        ]
         gains = ([(effects.gain(option.change), option) for option in group] for group in groups)
         return [max(group, key=lambda one: one[0]) for group in gains]
 

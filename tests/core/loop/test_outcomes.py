@@ -379,8 +379,9 @@ def test_an_experiment_with_several_trainings_at_once_is_aborted_in_all_of_them(
         await until(lambda: len(batch(loop.active.state)) > 1)
         await told(loop, commands.Abort(number=1))
 
-    executors = [Ending(night, WORLD, first_of_role(Role.REPLICATE, hang)) for _ in range(night.slots)]
-    state = check(night, night.run([GOOD, BAD], WORLD, meanwhile=abort, executors=executors))
+    world = World(effects={GOOD: -0.02, BAD: 0.2}, noise=0.002)  # such a gain needs more than one further pair
+    executors = [Ending(night, world, first_of_role(Role.REPLICATE, hang)) for _ in range(night.slots)]
+    state = check(night, night.run([GOOD, BAD], world, meanwhile=abort, executors=executors))
     first, second = state.experiments.values()
     assert first.verdict is Verdict.INTERRUPTED and first.by == "human" and first.retry_of is None
     assert len([event for event in night.events() if isinstance(event, ev.Judged) and event.number == 1]) == 1
