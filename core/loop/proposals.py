@@ -6,9 +6,20 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from core.agents.base import GIVEN, Agent, AgentFailed, Asked, CharterSummary, Context, Hint, PastExperiment, checked
+from core.agents.base import (
+    GIVEN,
+    Agent,
+    AgentFailed,
+    Asked,
+    CharterSummary,
+    Context,
+    Hint,
+    OpenExperiment,
+    PastExperiment,
+    checked,
+)
 from core.agents.hooks import SummarizesCharter, may_repeat
 from core.change import edits, knobs, touched
 from core.change.as_edits import as_edits
@@ -138,6 +149,7 @@ class Proposer:
             params=state.params,
             grown=edits.any_nodes(source) - state.start_commit.nodes if state.start_commit else 0,
             past=self._record(active),
+            open=tuple(self._open(active, e) for e in state.open.values()),
             asked=_asked(active),
             earlier=state.earlier.effects if state.earlier else (),
             hints=tuple(state.hints),
@@ -165,7 +177,8 @@ class Proposer:
             revision, known = active.revisions.of(e.number), self._known.get(e.number)
             if known is None or known[0] != revision:
                 job = _job(active.state, e)
-                known = self._known[e.number] = (revision, self._past(active, e), bool(job and job.result.steps))
+                past = _past(active, e, self._open(active, e), self._change(active, e))
+                known = self._known[e.number] = (revision, past, bool(job and job.result.steps))
             if known[2] and e.judged.t > latest:
                 latest, at = e.judged.t, len(found)
             found.append(known[1])
@@ -176,11 +189,8 @@ class Proposer:
             found[at] = replace(found[at], facts=_facts(active, e, job))
         return tuple(found)
 
-    def _past(self, active: ActiveRun, e: Experiment) -> PastExperiment:
-        """Return a judged experiment as agents see it, without the facts of its training."""
-        return replace(
-            _past(active, e, self._idea(active, e), self._constants(active, e)), change=self._change(active, e)
-        )
+    def _open(self, active: ActiveRun, e: Experiment) -> OpenExperiment:
+        return _open(active, e, self._idea(active, e), self._constants(active, e))
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
         """Return the names that an experiment touches, as recorded. If it is no longer as proposed, they come from its commits."""
@@ -239,10 +249,10 @@ def realise(source: str, proposal: Proposal) -> str:
     return candidate
 
 
-def _past(
+def _open(
     active: ActiveRun, e: Experiment, idea: tuple[str, ...], constants: dict[str, tuple[Value, Value]]
-) -> PastExperiment:
-    assert e.verdict is not None
+) -> OpenExperiment:
+    """Return what agents see of an experiment while it has no verdict."""
     notes = e.notes
     if e.revised:  # the notes about the change are about the agent's own, not about the human's
         notes = Notes(
@@ -253,24 +263,33 @@ def _past(
             on=notes.on,
             dropped=notes.dropped,
         )
-    return PastExperiment(
+    return OpenExperiment(
         number=e.number,
         parent=active.fingerprint(e.parent),
         fingerprint=e.fingerprint,
         proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, notes=notes),
+        idea=idea,
+        constants=constants,
+        structural=bool(set(idea) - constants.keys()),
+    )
+
+
+def _past(active: ActiveRun, e: Experiment, seen: OpenExperiment, change: tuple[Edit, ...]) -> PastExperiment:
+    """Return a judged experiment as agents see it, without the facts of its training."""
+    assert e.verdict is not None
+    return PastExperiment(
+        **asdict(seen),
         verdict=e.verdict,
         by=e.by,
         outcome="" if e.by == "human" else phrases.verdict(e),
         crash=e.crash or "",
         val_bpb=e.val_bpb,
         gain=e.gain,
+        error=e.error,
         finding=e.finding,
         seeds=tuple(active.state.scores.get(e.commit, {}))[: e.pairs],  # they are in the order of measurement
-        idea=idea,
-        constants=constants,
-        structural=bool(set(idea) - constants.keys()),
         seconds=e.proposing_s + e.seconds,
-        error=e.error,
+        change=change,
         traceback=e.traceback[-TRACEBACK:] if e.verdict is Verdict.CRASH else "",
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.agents.base import Context, PastExperiment
+from core.agents.base import Context, OpenExperiment, PastExperiment
 from core.agents.llm import backlog, exhausted_ideas
 from core.agents.llm.examples import examples
 from core.agents.llm.formats import Tier
@@ -226,8 +226,12 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         "Lessons that a model drew from these experiments, or from an earlier run:",
         [f"- {data(line, DETAIL)}" for line in context.lessons],
     )
+    under_way = (
+        "Under way now, so propose something else:",
+        [f"- #{one.number}: {_idea(one)}" for one in reversed(context.open)],
+    )
     if not past:
-        return [lessons]
+        return [lessons, under_way]
     standing = f"{len(past)} experiments, {len(kept)} kept" + (
         f"; {len(blameless)} ended by the machine or a human, which says nothing of their ideas." if blameless else "."
     )
@@ -245,6 +249,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
                 for g in used_up
             ],
         ),
+        under_way,
         ("The latest training:", [f"- #{latest.number}: {data(latest.facts, 600)}"] if latest else []),
         ("How the best came about, the newest step first:", [_step(p) for p in reversed(kept[-6:])]),
         (
@@ -271,8 +276,9 @@ def _expected(context: Context) -> list[str]:
     return [f"- {data(change.words)}: {change.gain:+.4f} ± {change.error:.4f}" for change in changes]
 
 
-def _idea(past: PastExperiment) -> str:
-    return data(past.proposal.hypothesis) + (f" [{data(', '.join(past.idea), 80)}]" if past.idea else "")
+def _idea(experiment: OpenExperiment) -> str:
+    idea = f" [{data(', '.join(experiment.idea), 80)}]" if experiment.idea else ""
+    return data(experiment.proposal.hypothesis) + idea
 
 
 def _step(past: PastExperiment) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from core.agents.base import AgentFailed
+from core.agents.base import AgentFailed, Context
 from core.execution.base import DataUnusable, ExecutorFailed, ExecutorLost, MachineLost, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
 from core.loop.loop import Loop
-from core.model import Limits, Proposal, Role
+from core.model import Limits, Proposal, Role, Value
 from core.record import events as ev
 from core.record import hints
 from core.record.fold import fold
@@ -23,7 +23,7 @@ from core.record.state import State
 from core.run import commands
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
-from tests.core.loop.night import SOURCE, Answer, Idea, Night, changed
+from tests.core.loop.night import SOURCE, Answer, Idea, Listed, Night, changed
 
 GOOD, BAD = "K1 = 1", "K2 = 1"
 WORLD = World(effects={GOOD: -0.2, BAD: 0.2}, seeds=0.01, noise=0.002)
@@ -261,6 +261,26 @@ def test_with_many_slots_a_likely_gain_is_measured_on_several_seeds_at_once(tmp_
     assert verdicts(state) == ["keep", "discard"] and most > 1
     trained = [(event.commit, event.seed) for event in night.events() if isinstance(event, ev.Launched)]
     assert len(set(trained)) == len(trained), "nothing is measured twice"
+
+
+class Watching(Listed):
+    """Notes what each proposal is told of the experiments without a verdict."""
+
+    def __init__(self, ideas: Iterable[Idea]) -> None:
+        super().__init__(ideas)
+        self.open: list[tuple[int, str, dict[str, tuple[Value, Value]]]] = []
+
+    async def propose(self, context: Context) -> Proposal:
+        self.open += [(one.number, one.proposal.hypothesis, one.constants) for one in context.open]
+        assert not {one.number for one in context.open} & {one.number for one in context.past}
+        return await super().propose(context)
+
+
+def test_an_agent_is_told_what_other_slots_work_on(tmp_path: Path) -> None:
+    night = Night(tmp_path, slots=2, seconds=0.05)
+    agent = Watching([BAD, "K3 = 1", "K4 = 1"])
+    night.run_agent(agent, WORLD, Limits())
+    assert (1, f"Set {BAD}.", {BAD.split()[0]: (0, int(BAD.split()[-1]))}) in agent.open
 
 
 class LongAfterFirst(DeterministicExecutor):

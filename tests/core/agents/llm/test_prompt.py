@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from core.agents.base import Context, PastExperiment
+from core.agents.base import Context, OpenExperiment, PastExperiment
 from core.agents.llm import prompt
 from core.agents.llm.formats import TIERS, Tier
 from core.change import edits, knobs
@@ -60,6 +60,17 @@ def context(tried: tuple[PastExperiment, ...] = (), **more: Any) -> Context:
 
 def size(talk: list[prompt.Message]) -> int:
     return sum(prompt.estimate(message["content"]) for message in talk)
+
+
+def test_what_other_slots_work_on_is_told() -> None:
+    under_way = OpenExperiment(
+        number=3, parent=PARENT, fingerprint="x", proposal=Proposal(hypothesis="Halve the depth."), idea=("DEPTH",)
+    )
+    for tried in ((), night(2)):
+        talk = prompt.messages(context(tried, open=(under_way,)), TIERS[0], 12_288)
+        said = "\n".join(message["content"] for message in talk)
+        assert "Under way now, so propose something else:\n- #3: Halve the depth. [DEPTH]" in said
+    assert "Under way" not in str(prompt.messages(context(night(2)), TIERS[0], 12_288))
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from core.agents.base import Context, PastExperiment
+from core.agents.base import Context, OpenExperiment, PastExperiment
 from core.agents.search import combine
 from core.agents.search.drafts import Knobs
 from core.agents.search.ideas import choice, structural
@@ -219,11 +219,15 @@ def test_whatever_numbers_stand_in_train_py_the_model_stays_finite(before: Value
 
 
 def combined(
-    told: list[PastExperiment], weights: dict[str, float] | None = None, left_alone: tuple[str, ...] = ()
+    told: list[PastExperiment],
+    weights: dict[str, float] | None = None,
+    left_alone: tuple[str, ...] = (),
+    begun: tuple[OpenExperiment, ...] = (),
 ) -> list[combine.Draft]:
     context = Context(
-        charter="", source=SOURCE, parent=edits.fingerprint(SOURCE), number=9, seed=1, sigma=SIGMA, past=tuple(told)
-    )
+        charter="", source=SOURCE, parent=edits.fingerprint(SOURCE), number=9, seed=1, sigma=SIGMA, past=tuple(told),
+        open=begun,
+    )  # fmt: skip
     options = Options(context, Knobs(KNOBS, KNOBS), left_alone)
     found = combine.combinations(context, weights or {}, options, random.Random(1))
     return [draft for draft in found if draft is not None]
@@ -251,6 +255,24 @@ def test_near_misses_are_put_together_whatever_kind_they_are() -> None:
     whole = max(drafts, key=lambda draft: len(draft.notes.edits) + len(draft.notes.knobs))
     assert len(whole.notes.edits) == 2 and set(whole.notes.knobs) == {"UNEMBED_LR"}
     assert all(entry.name in whole.hypothesis for entry in FITTING[:2]) and "UNEMBED_LR" in whole.hypothesis
+
+
+def test_a_combination_like_one_that_is_being_measured_waits_for_its_score() -> None:
+    names, rate = [entry.name for entry in FITTING[:2]], KNOBS["UNEMBED_LR"].value
+    assert isinstance(rate, float)
+    moved = {"UNEMBED_LR": (rate, rate * 1.3)}
+
+    def found(*edits: str, constants: dict[str, tuple[Value, Value]]) -> list[combine.Draft]:
+        begun = OpenExperiment(
+            number=7, parent="older", fingerprint="x", proposal=Proposal(hypothesis="h", notes=Notes(edits=edits)),
+            constants=constants, structural=bool(edits),
+        )  # fmt: skip
+        return combined(near_misses(), begun=(begun,))
+
+    assert found(*names, constants=moved) == []
+    one = found(names[0], constants={})
+    assert one and any(names[0] in draft.notes.edits for draft in one), "with another change it says something new"
+    assert not any(set(draft.notes.edits) == set(names) for draft in found(*names, constants={}))
 
 
 def test_constants_to_be_avoided_are_left_out_of_combinations() -> None:
