@@ -28,6 +28,7 @@ from core.agents.search.agent import Search
 from core.change import edits, knobs
 from core.change.merging import aligned
 from core.judging import schedule
+from core.judging.gain import of_open
 from core.judging.schedule import Rebase, Work
 from core.model import Proposal, RunConfig
 from core.record import events as ev
@@ -157,16 +158,22 @@ class SlotsNight:
 
     def _past(self, one: Experiment) -> PastExperiment:
         assert one.verdict is not None
-        return PastExperiment(
-            **msgspec.structs.asdict(self._open(one)), verdict=one.verdict, crash=one.crash or "", val_bpb=one.val_bpb,
-            gain=one.gain, error=one.error, seeds=tuple(self.state.scores.get(one.commit, {}))[: one.pairs],
-        )  # fmt: skip
+        known = msgspec.structs.asdict(self._seen(one)) | {"gain": one.gain, "error": one.error}
+        return PastExperiment(**known, verdict=one.verdict, crash=one.crash or "", val_bpb=one.val_bpb)
 
     def _open(self, one: Experiment) -> OpenExperiment:
+        found, seen = of_open(self.state, one, self._sigma), self._seen(one)
+        if found is None:
+            return seen
+        parent = edits.fingerprint(self._sources[found.parent])
+        return replace(seen, parent=parent, gain=found.gain, error=found.error, seeds=found.seeds)
+
+    def _seen(self, one: Experiment) -> OpenExperiment:
         return OpenExperiment(
             number=one.number, parent=edits.fingerprint(self._sources[one.parent]), fingerprint=one.fingerprint,
             proposal=Proposal(hypothesis=one.hypothesis, agent=one.agent, topic=one.topic, notes=one.notes),
             constants=knobs.moved(self._sources[one.parent], self._sources[one.commit]), structural=bool(one.notes.edits),
+            seeds=tuple(self.state.scores.get(one.commit, {}))[: one.pairs] if one.verdict else (),
         )  # fmt: skip
 
     def _tried(self) -> dict[str, int]:

@@ -26,6 +26,9 @@ class OpenExperiment(Data, frozen=True, kw_only=True):
     idea: tuple[str, ...] = ()  # the names in train.py that it touched
     constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # that it changed: values before and after
     structural: bool = False  # whether it changed anything besides constants
+    gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better. None without a pair
+    error: float | None = None  # standard error of `gain`
+    seeds: tuple[int, ...] = ()  # of the pairs of scores that `gain` is the mean of
 
 
 class PastExperiment(OpenExperiment, frozen=True, kw_only=True):
@@ -36,10 +39,7 @@ class PastExperiment(OpenExperiment, frozen=True, kw_only=True):
     outcome: str = ""  # the verdict as text; for a discarded change: worse, inconclusive or not confirmed
     crash: str = ""
     val_bpb: float | None = None
-    gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better
-    error: float | None = None  # standard error of `gain`
     finding: str = ""
-    seeds: tuple[int, ...] = ()  # of the pairs of scores that `gain` is the mean of
     seconds: float = 0.0  # wall time of proposing it and of its trainings
     change: tuple[Edit, ...] = ()  # as edits of its parent; only for those that may be built on, and if it is short
     traceback: str = ""  # of its failed training; the last lines

@@ -327,3 +327,26 @@ def _pairs(state: State, first: str, second: str) -> list[float]:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
+
+
+class OpenGain(NamedTuple):
+    """What an open experiment has gained: the parent's commit, the mean paired gain and its standard error in bpb, and the seeds."""
+
+    parent: str
+    gain: float
+    error: float
+    seeds: tuple[int, ...]
+
+
+def of_open(state: State, experiment: Experiment, sigma: float) -> OpenGain | None:
+    """Return what an experiment without a verdict has gained over its parent; None without a pair.
+
+    After it was re-applied to a newer incumbent, and until it has a pair there, that is its gain over the parent before.
+    """
+    both = (experiment.commit, experiment.parent), experiment.before
+    for commit, parent in (one for one in both if one is not None):
+        ours, theirs = pairing.paired_scores(state, commit, parent)
+        if seeds := tuple(seed for seed in ours if seed in theirs):
+            gain = sum(TARGET.improvement(theirs[seed], ours[seed]) for seed in seeds) / len(seeds)
+            return OpenGain(parent, gain, sigma * math.sqrt(2 / len(seeds)), seeds)
+    return None

@@ -23,7 +23,7 @@ from core.agents.base import (
 from core.agents.hooks import SummarizesCharter, may_repeat
 from core.change import edits, knobs, touched
 from core.change.as_edits import as_edits
-from core.judging import schedule
+from core.judging import gain, schedule
 from core.model import NO_COST, Edit, Notes, Proposal, Value
 from core.record import events as ev
 from core.record.backlog import plain
@@ -149,7 +149,7 @@ class Proposer:
             params=state.params,
             grown=edits.any_nodes(source) - state.start_commit.nodes if state.start_commit else 0,
             past=self._record(active),
-            open=tuple(self._open(active, e) for e in state.open.values()),
+            open=tuple(_with_gain_so_far(active, e, self._seen(active, e)) for e in state.open.values()),
             asked=_asked(active),
             earlier=state.earlier.effects if state.earlier else (),
             hints=tuple(state.hints),
@@ -177,7 +177,7 @@ class Proposer:
             revision, known = active.revisions.of(e.number), self._known.get(e.number)
             if known is None or known[0] != revision:
                 job = _job(active.state, e)
-                past = _past(active, e, self._open(active, e), self._change(active, e))
+                past = _past(active, e, self._seen(active, e), self._change(active, e))
                 known = self._known[e.number] = (revision, past, bool(job and job.result.steps))
             if known[2] and e.judged.t > latest:
                 latest, at = e.judged.t, len(found)
@@ -189,8 +189,8 @@ class Proposer:
             found[at] = replace(found[at], facts=_facts(active, e, job))
         return tuple(found)
 
-    def _open(self, active: ActiveRun, e: Experiment) -> OpenExperiment:
-        return _open(active, e, self._idea(active, e), self._constants(active, e))
+    def _seen(self, active: ActiveRun, e: Experiment) -> OpenExperiment:
+        return _seen(active, e, self._idea(active, e), self._constants(active, e))
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
         """Return the names that an experiment touches, as recorded. If it is no longer as proposed, they come from its commits."""
@@ -249,10 +249,10 @@ def realise(source: str, proposal: Proposal) -> str:
     return candidate
 
 
-def _open(
+def _seen(
     active: ActiveRun, e: Experiment, idea: tuple[str, ...], constants: dict[str, tuple[Value, Value]]
 ) -> OpenExperiment:
-    """Return what agents see of an experiment while it has no verdict."""
+    """Return what agents see of an experiment even before it has a score."""
     notes = e.notes
     if e.revised:  # the notes about the change are about the agent's own, not about the human's
         notes = Notes(
@@ -274,11 +274,19 @@ def _open(
     )
 
 
+def _with_gain_so_far(active: ActiveRun, e: Experiment, seen: OpenExperiment) -> OpenExperiment:
+    """Return an open experiment with what its pairs say so far."""
+    found = gain.of_open(active.state, e, active.sigma)
+    if found is None:
+        return seen
+    return replace(seen, parent=active.fingerprint(found.parent), gain=found.gain, error=found.error, seeds=found.seeds)
+
+
 def _past(active: ActiveRun, e: Experiment, seen: OpenExperiment, change: tuple[Edit, ...]) -> PastExperiment:
     """Return a judged experiment as agents see it, without the facts of its training."""
     assert e.verdict is not None
     return PastExperiment(
-        **asdict(seen),
+        **{name: value for name, value in asdict(seen).items() if name not in ("gain", "error", "seeds")},
         verdict=e.verdict,
         by=e.by,
         outcome="" if e.by == "human" else phrases.verdict(e),

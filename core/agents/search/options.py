@@ -51,7 +51,7 @@ class Options:
         self.known, self._unwanted = known, unwanted(context) | set(unwelcome)
         self._open_alone = open_alone(context)
         self._source, self._left_alone, self._fitting = context.source, left_alone, dict[str, bool]()
-        self.record = Record(context.past, known.every, context.sigma, context.earlier)
+        self.record = Record((*context.past, *context.open), known.every, context.sigma, context.earlier)
         self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))
         self._values = {name: list(self._of_knob(known[name])) for name in self.active}
         self._ideas = [
