@@ -107,6 +107,22 @@ def test_an_experiment_without_a_verdict_has_the_change_so_far() -> None:
     assert gain.Scale(state).change(state.experiments[1]) is None
 
 
+def test_the_gain_of_an_open_experiment_is_that_over_the_parent_before_until_it_has_a_pair_again() -> None:
+    steps = [proposed(2, "start"), scored("candidate", "c2", 1, 1.48, 2)]
+    found = gain.of_open(night(steps[0]), night(steps[0]).open[2], 0.002)
+    assert found is None, "it has no score"
+    state = night(*steps)
+    found = gain.of_open(state, state.open[2], 0.002)
+    assert found is not None and found.gain == pytest.approx(0.02) and found.error == pytest.approx(0.002 * 2**0.5)
+    assert (found.parent, found.seeds) == ("start", (1,))
+    again = ev.Rebased(number=2, commit="r2", parent="k1", fingerprint="x")
+    state = night(*steps, *KEPT, again)
+    assert gain.of_open(state, state.open[2], 0.002) == found
+    state = night(*steps, *KEPT, again, scored("candidate", "r2", 2, 1.475, 2))
+    found = gain.of_open(state, state.open[2], 0.002)
+    assert found is not None and (found.parent, found.seeds) == ("k1", (2,)) and found.gain == pytest.approx(0.015)
+
+
 def test_one_common_seed_does_not_outweigh_the_way_over_the_parent() -> None:
     """The best shares one unlucky seed with the start, and three with its parent, which shares two with the start."""
     one = (proposed(1, "start"), scored("candidate", "c1", 1, 1.49, 1), scored("confirm", "c1", 2, 1.49, 1))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from core.agents.base import AgentFailed, Context
+from core.agents.base import AgentFailed, Context, OpenExperiment
 from core.execution.base import DataUnusable, ExecutorFailed, ExecutorLost, MachineLost, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
 from core.loop.loop import Loop
-from core.model import Limits, Proposal, Role, Value
+from core.model import Limits, Proposal, Role
 from core.record import events as ev
 from core.record import hints
 from core.record.fold import fold
@@ -268,19 +268,23 @@ class Watching(Listed):
 
     def __init__(self, ideas: Iterable[Idea]) -> None:
         super().__init__(ideas)
-        self.open: list[tuple[int, str, dict[str, tuple[Value, Value]]]] = []
+        self.open: list[OpenExperiment] = []
 
     async def propose(self, context: Context) -> Proposal:
-        self.open += [(one.number, one.proposal.hypothesis, one.constants) for one in context.open]
+        self.open += context.open
         assert not {one.number for one in context.open} & {one.number for one in context.past}
         return await super().propose(context)
 
 
 def test_an_agent_is_told_what_other_slots_work_on(tmp_path: Path) -> None:
     night = Night(tmp_path, slots=2, seconds=0.05)
-    agent = Watching([BAD, "K3 = 1", "K4 = 1"])
-    night.run_agent(agent, WORLD, Limits())
-    assert (1, f"Set {BAD}.", {BAD.split()[0]: (0, int(BAD.split()[-1]))}) in agent.open
+    agent = Watching([GOOD, *(f"K{k} = 1" for k in range(3, 9))])
+    night.run_agent(agent, World(effects={GOOD: -0.02}, noise=0.002), Limits())
+    first = [one for one in agent.open if one.number == 1]
+    name, _, value = GOOD.split()
+    assert first[0].proposal.hypothesis == f"Set {GOOD}." and first[0].constants == {name: (0, int(value))}
+    assert first[0].gain is None and first[-1].gain == pytest.approx(0.02, abs=0.01), "once it has a pair"
+    assert first[-1].error > 0 and len(first[-1].seeds) > 0
 
 
 class LongAfterFirst(DeterministicExecutor):

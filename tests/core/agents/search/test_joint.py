@@ -6,6 +6,7 @@ import math
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -273,6 +274,18 @@ def test_a_combination_like_one_that_is_being_measured_waits_for_its_score() -> 
     one = found(names[0], constants={})
     assert one and any(names[0] in draft.notes.edits for draft in one), "with another change it says something new"
     assert not any(set(draft.notes.edits) == set(names) for draft in found(*names, constants={}))
+
+
+def test_what_open_experiments_have_gained_so_far_counts() -> None:
+    """With many slots, changes that look good are measured again and again, and wait to be merged. Meanwhile they are combined."""
+    fields = {field.name for field in msgspec.structs.fields(OpenExperiment)}
+    begun = tuple(
+        OpenExperiment(**{name: value for name, value in msgspec.structs.asdict(one).items() if name in fields})
+        for one in near_misses()
+    )
+    drafts = combined([], begun=begun)
+    assert any(set(draft.notes.edits) == {entry.name for entry in FITTING[:2]} for draft in drafts)
+    assert combined([], begun=tuple(replace(one, gain=None, seeds=()) for one in begun)) == []
 
 
 def test_constants_to_be_avoided_are_left_out_of_combinations() -> None:
