@@ -318,7 +318,7 @@ def _seeds_at_once(state: State, experiment: Experiment, sigma: float) -> list[i
     A change is kept after two to eight pairs. One after another these take longer, the more trainings other slots make
     meanwhile, all of them of changes to an older train.py. So with k slots up to sqrt(k) pairs are measured at once, but no
     more than it takes to keep the change if it gains what it seems to. What it gained before it was re-applied to a newer
-    incumbent tells that too. Looking less often makes the keep rule no less strict (`benchmarks/policy.py`).
+    incumbent tells that too. The keep rule is as strict if it looks less often (`benchmarks/pairs_at_once.py`).
     """
     assert state.config is not None
     candidate, theirs = pairing.paired_scores(state, experiment.commit, experiment.parent)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import pairs_at_once
 from benchmarks import policy as nights
 from core.judging import policy
 from core.judging.noise import Noise, _qn
@@ -253,6 +254,13 @@ def test_at_most_one_useless_change_in_a_hundred_is_kept_and_the_noise_is_found(
     assert found.false_per_50 <= 0.5
     if found.harmful:
         assert 50 * found.harmful_keeps / found.harmful <= 0.25
+
+
+def test_the_rule_is_as_strict_and_as_strong_when_several_pairs_are_measured_at_once() -> None:
+    useless = pairs_at_once.simulate(0.0, 4, 20_000)
+    assert useless.kept <= 1 / 200
+    one, four = (pairs_at_once.simulate(2.0, count, 2000) for count in (1, 4))
+    assert four.kept > one.kept - 0.05 and four.rounds < 0.75 * one.rounds and four.pairs < 1.25 * one.pairs
 
 
 def test_real_gains_are_found() -> None:

@@ -1,0 +1,83 @@
+"""Is the keep rule as strict if several pairs are measured at once? Simulated candidates, without training.
+
+Runs with many slots measure a likely gain on several seeds at once (core/judging/schedule.py). Then the rule looks at a candidate less often. For
+candidates of a known true gain, in standard deviations of one score, this prints how many are kept, how many pairs each takes, and how many
+rounds, which is the number of trainings that follow one another. The noise is known to the rule.
+
+python benchmarks/pairs_at_once.py [--at-once 1 2 3 4] [--gains 0 1 2 3 5] [--candidates 20000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from core.judging import policy
+
+RUN_SEED = 1
+LEVEL = 10.0  # of the incumbent, in standard deviations of one score
+USELESS = 10  # so many times as many candidates without a gain, since few of them are kept
+
+
+@dataclass(frozen=True)
+class Row:
+    """What happened to candidates of one true gain: the share that was kept, and pairs and rounds for each."""
+
+    gain: float
+    at_once: int
+    kept: float
+    pairs: float
+    rounds: float
+
+    def __str__(self) -> str:
+        return f"{self.gain:>6g}{self.at_once:>9}{self.kept:>11.2%}{self.pairs:>9.2f}{self.rounds:>9.2f}"
+
+
+def judged(gain: float, at_once: int, dice: random.Random) -> tuple[bool, int, int]:
+    """Judge one candidate. Returns whether it is kept, and its pairs and rounds."""
+    ours: dict[int, float] = {}
+    theirs: dict[int, float] = {}
+    rounds = 0
+    while True:
+        wanted = (policy.likely_pairs(ours, theirs, 1.0) or 0) - len(ours)
+        for index in range(len(ours), len(ours) + max(1, min(at_once, wanted))):
+            seed = policy.seed(RUN_SEED, index)
+            ours[seed], theirs[seed] = LEVEL - gain + dice.gauss(), LEVEL + dice.gauss()
+        rounds += 1
+        decision = policy.decide(ours, theirs, 1.0, run_seed=RUN_SEED)
+        if decision.action != "measure":
+            return decision.action == "keep", len(ours), rounds
+
+
+def simulate(gain: float, at_once: int, candidates: int) -> Row:
+    """Judge candidates of one true gain."""
+    dice = random.Random(f"{gain} {at_once}")
+    every = [judged(gain, at_once, dice) for _ in range(candidates)]
+    kept, pairs, rounds = (sum(values) / candidates for values in zip(*every, strict=True))
+    return Row(gain, at_once, kept, pairs, rounds)
+
+
+def table(gains: Sequence[float], counts: Sequence[int], candidates: int) -> list[Row]:
+    """Simulate all combinations."""
+    return [simulate(gain, count, candidates * (1 if gain else USELESS)) for gain in gains for count in counts]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--gains", type=float, nargs="+", default=[0, 1, 2, 3, 5])
+    parser.add_argument("--candidates", type=int, default=20_000)
+    options = parser.parse_args()
+    print(f"{'gain':>6}{'at once':>9}{'kept':>11}{'pairs':>9}{'rounds':>9}")
+    for row in table(options.gains, options.at_once, options.candidates):
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
