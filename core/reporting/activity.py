@@ -41,7 +41,9 @@ def place(state: State, job: ev.Launched) -> str:
         Such as "seed 5 of at most 8", "3 of 6" or "for #3".
     """
     if job.role is Role.REPLICATE:
-        return f"seed {len(state.scores.get(job.commit, {})) + 1} of at most {MAX_PAIRS}"
+        beside = [one.seed for one in state.running.values() if one.commit == job.commit]
+        at = len(state.scores.get(job.commit, {})) + 1 + (beside.index(job.seed) if job.seed in beside else 0)
+        return f"seed {at} of at most {MAX_PAIRS}"
     if job.role is Role.INCUMBENT and job.number is not None:
         return f"for #{job.number}"
     if not job.role.is_check:

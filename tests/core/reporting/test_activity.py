@@ -29,6 +29,8 @@ def test_a_confirmation_counts_its_seeds() -> None:
     slot = Slot(slot=0, number=2, role=Role.REPLICATE, job=one.job, phase="training", progress=0.5)
     state.stopped = None
     assert status.phase(state, 1, Picture(slots=(slot,))) == "#2 confirming, seed 2 of at most 8 50%"
+    other = launched(state, Role.REPLICATE, state.experiments[2].commit, 8, 2)
+    assert [activity.place(state, job) for job in (one, other)] == ["seed 2 of at most 8", "seed 3 of at most 8"]
     beside = launched(state, Role.INCUMBENT, START, 7, 2)
     assert activity.place(state, beside) == "for #2"
     assert activity.place(state, launched(state, Role.CANDIDATE, state.experiments[3].commit, 7, 3)) == ""
