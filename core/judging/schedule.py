@@ -77,6 +77,10 @@ def _best_confirmed_by_pairs(state: State, experiment: Experiment, parents: Mapp
 def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase | Judged:
     """Return the next step of an approved experiment: measure it, re-apply it to a newer incumbent, or judge it.
 
+    If there is a newer incumbent, an experiment that has begun is still compared with its own parent to the end. Only a change
+    that would be kept is re-applied and measured again. If each keep began all open comparisons anew, many slots would hardly
+    end any of them (`benchmarks/search_slots.py`).
+
     Args:
         state: The state of the run.
         experiment: An approved experiment without a verdict.
@@ -113,7 +117,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         else best_confirmed(state),
         ablation=experiment.ablation is not None,
     )
-    if decision.action != "discard" and stale:
+    if decision.action in ("keep", "simplify") and stale:
         return Rebase(experiment.number)
     if decision.action == "measure":
         assert decision.seed is not None

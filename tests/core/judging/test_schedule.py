@@ -154,7 +154,8 @@ def test_while_a_batch_runs_the_best_gets_the_scores_that_it_lacks_and_no_other_
 def test_a_change_that_gained_before_it_was_re_applied_is_measured_on_several_seeds_at_once() -> None:
     new = ev.Judged(number=1, verdict=Verdict.KEEP, finding="f", commit="k1")
     theirs = [*scored("c1", 1.5, 0, number=1), *scored("c1", 1.5, 1, "confirm", 1), *scored("fit", 1.6, 1, "best")]
-    gained = with_slots(state(proposed(1), proposed(2), scored("c2", 1.55, number=2), theirs, [new]), 16)
+    more = scored("c2", 1.55, 1, "confirm", 2)
+    gained = with_slots(state(proposed(1), proposed(2), scored("c2", 1.55, number=2), more, theirs, [new]), 16)
     assert assess(gained, gained.open[2], 0.01) == Rebase(2)
     fold([ev.Rebased(number=2, commit="r2", parent="k1", fingerprint="q", nodes=500)], gained)
     assert todo(gained) == [("candidate", "r2", 0), ("confirm", "r2", 1)], "two pairs would do"
@@ -234,12 +235,22 @@ def kept(number: int) -> list[AnyEvent]:
 
 
 def test_a_stale_winner_is_applied_again_and_a_stale_loser_dropped() -> None:
-    first = [*proposed(1), *scored("c1", 1.5, number=1), *kept(1)]
-    for value, kind in ((1.55, Rebase), (1.7, Judged)):
-        found = state(proposed(2), first, scored("c2", value, number=2))
-        assert isinstance(assess(found, found.experiments[2], 0.01), kind)
+    first = [*proposed(1), *scored("c1", 1.5, number=1), *scored("fit", 1.6, 1, "best"), *kept(1)]
+    confirmed = [*scored("c2", 1.55, number=2), *scored("c2", 1.55, 1, "confirm", 2)]
+    found = state(proposed(2), first, confirmed)
+    assert assess(found, found.open[2], 0.01) == Rebase(2)
+    found = state(proposed(2), first, scored("c2", 1.7, number=2))
+    lost = assess(found, found.open[2], 0.01)
+    assert isinstance(lost, Judged) and lost.verdict is Verdict.DISCARD
     found = state(proposed(2), first)
     assert isinstance(assess(found, found.experiments[2], 0.01), Rebase), "never trained on what is no longer the best"
+
+
+def test_a_stale_change_that_looks_promising_is_first_compared_with_its_own_parent_to_the_end() -> None:
+    """Each keep would begin the comparison of all promising changes anew. With many slots they would never end."""
+    first = [*proposed(1), *scored("c1", 1.5, number=1), *scored("fit", 1.6, 1, "best"), *kept(1)]
+    found = state(proposed(2), first, scored("c2", 1.58, number=2))
+    assert assess(found, found.open[2], 0.01) == Work(Role.REPLICATE, "c2", SEED[1], 2)
 
 
 def test_the_best_is_measured_again_every_eight_scored_experiments() -> None:
