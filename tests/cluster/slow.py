@@ -61,9 +61,9 @@ class SlowProxy:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 await asyncio.sleep(self._delay_s + len(data) / self._bytes_per_s)
+                self.passed += len(data)  # before the receiver can have it
                 writer.write(data)
                 await writer.drain()
-                self.passed += len(data)
         with contextlib.suppress(OSError):
             writer.close()
 
