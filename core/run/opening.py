@@ -120,7 +120,8 @@ class _Opening:
         if not self._began and _made(folder) and run_lock.alive(folder) is not None:
             raise RunBusy(f"Run {folder.name} is being started by another command. Nothing was changed.")
         if not self._began and (others := _made(folder)):
-            raise UsageError(
+            # A name that this command chose was free a moment ago, so another command is giving it up. Another name will do.
+            raise (RunBusy if self._chosen.unnamed else UsageError)(
                 f"{folder} holds {' and '.join(others)}, which no run wrote. Nothing was changed. Choose another --name, or move "
                 f"what is there."
             )
