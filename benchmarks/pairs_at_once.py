@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +44,8 @@ def judged(gain: float, at_once: int, dice: random.Random) -> tuple[bool, int, i
     theirs: dict[int, float] = {}
     rounds = 0
     while True:
-        wanted = (policy.likely_pairs(ours, theirs, 1.0) or 0) - len(ours)
-        for index in range(len(ours), len(ours) + max(1, min(at_once, wanted))):
+        count = policy.pairs_at_once(len(ours), policy.likely_pairs(ours, theirs, 1.0), at_once)
+        for index in range(len(ours), len(ours) + count):
             seed = policy.seed(RUN_SEED, index)
             ours[seed], theirs[seed] = LEVEL - gain + dice.gauss(), LEVEL + dice.gauss()
         rounds += 1
@@ -63,11 +62,6 @@ def simulate(gain: float, at_once: int, candidates: int) -> Row:
     return Row(gain, at_once, kept, pairs, rounds)
 
 
-def table(gains: Sequence[float], counts: Sequence[int], candidates: int) -> list[Row]:
-    """Simulate all combinations."""
-    return [simulate(gain, count, candidates * (1 if gain else USELESS)) for gain in gains for count in counts]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 2, 3, 4])
@@ -75,8 +69,9 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=20_000)
     options = parser.parse_args()
     print(f"{'gain':>6}{'at once':>9}{'kept':>11}{'pairs':>9}{'rounds':>9}")
-    for row in table(options.gains, options.at_once, options.candidates):
-        print(row)
+    for gain in options.gains:
+        for count in options.at_once:
+            print(simulate(gain, count, options.candidates * (1 if gain else USELESS)), flush=True)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from simulated import SIGMA, START
 from worlds import World
 
@@ -76,7 +75,7 @@ class SlotsNight:
         self._running: list[tuple[float, str, Work]] = []  # end, job, what: a heap
         self._sources: dict[str, str] = {}  # by commit
         self._ideas: dict[str, frozenset[str]] = {}  # likewise: of the book
-        self._pasts: dict[int, PastExperiment] = {}
+        self._pasts: dict[int, PastExperiment] = {}  # by number
         self._begin(source)
 
     def _begin(self, source: str) -> None:
@@ -158,8 +157,9 @@ class SlotsNight:
 
     def _past(self, one: Experiment) -> PastExperiment:
         assert one.verdict is not None
-        known = msgspec.structs.asdict(self._seen(one)) | {"gain": one.gain, "error": one.error}
-        return PastExperiment(**known, verdict=one.verdict, crash=one.crash or "", val_bpb=one.val_bpb)
+        seeds = tuple(self.state.scores.get(one.commit, {}))[: one.pairs]
+        seen = replace(self._seen(one), gain=one.gain, error=one.error, seeds=seeds)
+        return PastExperiment(**asdict(seen), verdict=one.verdict, crash=one.crash or "", val_bpb=one.val_bpb)
 
     def _open(self, one: Experiment) -> OpenExperiment:
         found, seen = of_open(self.state, one, self._sigma), self._seen(one)
@@ -173,7 +173,6 @@ class SlotsNight:
             number=one.number, parent=edits.fingerprint(self._sources[one.parent]), fingerprint=one.fingerprint,
             proposal=Proposal(hypothesis=one.hypothesis, agent=one.agent, topic=one.topic, notes=one.notes),
             constants=knobs.moved(self._sources[one.parent], self._sources[one.commit]), structural=bool(one.notes.edits),
-            seeds=tuple(self.state.scores.get(one.commit, {}))[: one.pairs] if one.verdict else (),
         )  # fmt: skip
 
     def _tried(self) -> dict[str, int]:

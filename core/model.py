@@ -33,7 +33,12 @@ class Role(StrEnum):
     @property
     def own_folder(self) -> bool:
         """Whether the files of the training lie in the experiment's folder. For other roles they lie under 00000."""
-        return self in (Role.CANDIDATE, Role.REPLICATE, Role.RERUN)
+        return self.of_candidate or self is Role.RERUN
+
+    @property
+    def of_candidate(self) -> bool:
+        """Whether a proposal without a verdict is trained."""
+        return self in (Role.CANDIDATE, Role.REPLICATE)
 
     @property
     def is_check(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.judging import pairing
+from core.judging import pairing, policy
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.target import TARGET
@@ -346,7 +346,8 @@ def of_open(state: State, experiment: Experiment, sigma: float) -> OpenGain | No
     both = (experiment.commit, experiment.parent), experiment.before
     for commit, parent in (one for one in both if one is not None):
         ours, theirs = pairing.paired_scores(state, commit, parent)
-        if seeds := tuple(seed for seed in ours if seed in theirs):
-            gain = sum(TARGET.improvement(theirs[seed], ours[seed]) for seed in seeds) / len(seeds)
+        gain = policy.paired_gain(ours, theirs)
+        if gain is not None:
+            seeds = tuple(seed for seed in ours if seed in theirs)
             return OpenGain(parent, gain, sigma * math.sqrt(2 / len(seeds)), seeds)
     return None

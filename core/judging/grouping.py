@@ -43,7 +43,7 @@ class Comparison:
 
         Too small is less than half of the smallest gain that the keep rule accepts.
         """
-        smallest = policy.KEEP[policy.MAX_PAIRS] * self.sigma * math.sqrt(2 / policy.MAX_PAIRS)
+        smallest = policy.least_gain(policy.MAX_PAIRS, self.sigma)
         error = self.sigma * math.sqrt(2 / self.trainings)
         return abs(self.difference) <= max(errors * error, smallest / 2)
 

@@ -89,16 +89,32 @@ def order(incumbent: Mapping[int, float], run_seed: int) -> list[int]:
     return sorted(seeds, key=lambda s: round(abs(incumbent[s] - mean), 9) if s in incumbent else math.inf)
 
 
+def paired_gain(candidate: Mapping[int, float], incumbent: Mapping[int, float]) -> float | None:
+    """Return the mean gain on the seeds that both have, in bpb; positive is better. None without such a seed.
+
+    Both arguments map a seed to a val_bpb.
+    """
+    gains = [TARGET.improvement(incumbent[seed], score) for seed, score in candidate.items() if seed in incumbent]
+    return sum(gains) / len(gains) if gains else None
+
+
+def least_gain(pairs: int, sigma: float) -> float:
+    """Return the least mean gain over so many pairs with which a candidate is kept, in bpb. `sigma`: noise of one score."""
+    return KEEP.get(pairs, KEEP[MAX_PAIRS]) * sigma * math.sqrt(2 / pairs)
+
+
 def likely_pairs(candidate: Mapping[int, float], incumbent: Mapping[int, float], sigma: float) -> int | None:
     """Return after how many pairs a candidate would be kept if its true gain were the one measured so far.
 
     Returns None if it would not be kept, and if it has no pair yet. The arguments are those of `decide`.
     """
-    shared = candidate.keys() & incumbent.keys()
-    if not shared:
-        return None
-    gain = sum(TARGET.improvement(incumbent[s], candidate[s]) for s in shared) / len(shared)
-    return next((n for n in KEEP if gain >= KEEP[n] * sigma * math.sqrt(2 / n)), None)
+    gain = paired_gain(candidate, incumbent)
+    return None if gain is None else next((pairs for pairs in KEEP if gain >= least_gain(pairs, sigma)), None)
+
+
+def pairs_at_once(measured: int, likely: int | None, most: int) -> int:
+    """Return how many further pairs to measure at the same time, from 1 to `most`. `likely`: see `likely_pairs`."""
+    return max(1, min(most, (likely or 0) - measured))
 
 
 def decide(
@@ -142,9 +158,10 @@ def decide(
         return Decision("measure", "it has no score yet", seed=missing)
 
     n = len(shared)
-    gain = sum(TARGET.improvement(incumbent[s], candidate[s]) for s in shared) / n
+    gain = paired_gain(candidate, incumbent)
+    assert gain is not None  # there is a shared seed
     paired = _Pairs(gain, sigma * math.sqrt(2 / n), n)
-    enough = KEEP.get(n, KEEP[MAX_PAIRS]) * paired.error
+    enough = least_gain(n, sigma)
     if n in KEEP and paired.z >= KEEP[n]:
         return paired.end("keep", "a real improvement", enough, noise=False)
     less, least_z, pairs, phrase = _simplification(nodes_delta, nodes, ablation=ablation)

@@ -22,7 +22,6 @@ REMEASURE_EVERY = 8  # scored experiments after which the incumbent is measured 
 MAX_INCUMBENT_SEEDS = 12  # the incumbent is not measured again beyond this number of scores
 DISTURBED_TRIES = 2  # disturbed trainings after which an experiment gets the verdict "disturbed"
 CUT_SHORT = 3  # experiments without a result after which a change counts as tried
-OF_CANDIDATE = (Role.CANDIDATE, Role.REPLICATE)  # trainings of a candidate
 BESIDE = 8  # two measurements at most this number of jobs apart count as made at the same time
 MAX_MACHINE_RETRIES = 3  # tries of the baseline or the incumbent on a disturbed machine
 
@@ -302,10 +301,10 @@ def _steps(state: State, experiment: Experiment, sigma: float) -> Iterator[Work]
     step = assess(state, experiment, sigma)
     if not isinstance(step, Work):
         return
-    seeds = [job.seed for job in state.jobs_of(experiment.number) if job.role in OF_CANDIDATE]
+    seeds = [job.seed for job in state.jobs_of(experiment.number) if job.role.of_candidate]
     if not seeds:
         yield step
-        if step.role not in OF_CANDIDATE or step.seed in state.scores.get(experiment.commit, {}):
+        if not step.role.of_candidate or step.seed in state.scores.get(experiment.commit, {}):
             return
         seeds = _seeds_at_once(state, experiment, sigma)
         yield from (Work(Role.REPLICATE, experiment.commit, s, experiment.number) for s in seeds if s != step.seed)
@@ -329,9 +328,8 @@ def _seeds_at_once(state: State, experiment: Experiment, sigma: float) -> list[i
     before = experiment.before if not candidate else None
     known = pairing.paired_scores(state, *before) if before is not None else (candidate, theirs)
     pairs = len(candidate.keys() & theirs.keys())
-    wanted = (policy.likely_pairs(*known, sigma) or 0) - pairs
-    most = max(1, min(math.isqrt(state.slots), wanted))
-    return [s for s in policy.order(theirs, state.config.seed) if s not in candidate][:most]
+    count = policy.pairs_at_once(pairs, policy.likely_pairs(*known, sigma), math.isqrt(state.slots))
+    return [seed for seed in policy.order(theirs, state.config.seed) if seed not in candidate][:count]
 
 
 def _incumbent_remeasurement(state: State) -> Work:

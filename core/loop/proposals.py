@@ -285,17 +285,15 @@ def _with_gain_so_far(active: ActiveRun, e: Experiment, seen: OpenExperiment) ->
 def _past(active: ActiveRun, e: Experiment, seen: OpenExperiment, change: tuple[Edit, ...]) -> PastExperiment:
     """Return a judged experiment as agents see it, without the facts of its training."""
     assert e.verdict is not None
+    seeds = tuple(active.state.scores.get(e.commit, {}))[: e.pairs]  # they are in the order of measurement
     return PastExperiment(
-        **{name: value for name, value in asdict(seen).items() if name not in ("gain", "error", "seeds")},
+        **asdict(replace(seen, gain=e.gain, error=e.error, seeds=seeds)),
         verdict=e.verdict,
         by=e.by,
         outcome="" if e.by == "human" else phrases.verdict(e),
         crash=e.crash or "",
         val_bpb=e.val_bpb,
-        gain=e.gain,
-        error=e.error,
         finding=e.finding,
-        seeds=tuple(active.state.scores.get(e.commit, {}))[: e.pairs],  # they are in the order of measurement
         seconds=e.proposing_s + e.seconds,
         change=change,
         traceback=e.traceback[-TRACEBACK:] if e.verdict is Verdict.CRASH else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.execution.base import DataUnusable, Executor, ExecutorFailed, ExecutorLost, MachineLost, Placed
@@ -131,8 +131,8 @@ class Slots:
         if not slots:
             return False
         self._active.record(ev.Aborted(number=number))
-        ends = (slot.executor.abort() for slot in slots)
-        self._aborting = asyncio.create_task(_all_of(ends))  # the reference keeps the task alive
+        # the reference keeps the tasks alive
+        self._aborting = asyncio.gather(*(slot.executor.abort() for slot in slots))
         self._aborting.add_done_callback(lambda _: self._wake())
         return True
 
@@ -145,7 +145,3 @@ class Slots:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(slot.executor.close() for slot in self._slots))
         return bool(running)
-
-
-async def _all_of(steps: Iterable[Awaitable[None]]) -> None:
-    await asyncio.gather(*steps)

@@ -90,7 +90,7 @@ def bound(state: State, charter: Charter, work: Work) -> Charter:
     Those of program.md apply to candidates and to the first baseline. The incumbent and reruns have no limits: they may have
     been kept under other limits, and only serve as a reference.
     """
-    binds = work.role in (Role.CANDIDATE, Role.REPLICATE) or (work.role == Role.BASELINE and state.baseline is None)
+    binds = work.role.of_candidate or (work.role == Role.BASELINE and state.baseline is None)
     return charter if binds else Charter()
 
 

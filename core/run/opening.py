@@ -117,11 +117,12 @@ class _Opening:
         check_charter(self._project.program)
         self._compiling = finding
         self._began = (folder / journal.NAME).exists()
-        if not self._began and _made(folder) and run_lock.alive(folder) is not None:
+        others = [] if self._began else _made(folder)
+        # A name that was chosen for a new run was free a moment ago, so another command has begun there, or is giving it up.
+        if others and (self._chosen.unnamed or run_lock.alive(folder) is not None):
             raise RunBusy(f"Run {folder.name} is being started by another command. Nothing was changed.")
-        if not self._began and (others := _made(folder)):
-            # A name that this command chose was free a moment ago, so another command is giving it up. Another name will do.
-            raise (RunBusy if self._chosen.unnamed else UsageError)(
+        if others:
+            raise UsageError(
                 f"{folder} holds {' and '.join(others)}, which no run wrote. Nothing was changed. Choose another --name, or move "
                 f"what is there."
             )

@@ -95,6 +95,14 @@ def test_a_name_that_the_user_gave_is_not_changed(product: Product, trees: list[
     assert any("Git still had the commits of a former run r" in text for text in notices)
 
 
+def test_a_chosen_name_that_another_start_is_giving_up_is_replaced(product: Product, trees: list[Project]) -> None:
+    here, wanted = trees[0], options(product)
+    chosen = make_plan(here, wanted)
+    (chosen.folder / "harness.new").mkdir(parents=True)  # its files go one by one, after its lock
+    active = opened(here, chosen, wanted)
+    assert active.name == f"{chosen.folder.name}-2" and list(chosen.folder.iterdir()) == [chosen.folder / "harness.new"]
+
+
 def test_a_start_that_fails_gives_its_name_back(product: Product, trees: list[Project]) -> None:
     here, wanted = trees[0], options(product, "r")
     chosen = make_plan(here, wanted)

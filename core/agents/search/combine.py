@@ -30,11 +30,11 @@ def combinations(
     if options.record.scored < LEAST_ROWS:
         return
     failed = unwanted_together(context)
-    is_measured = [changes_of(one) for one in context.open]
+    being_measured = [changes_of(one) for one in context.open]
     for _ in range(DRAWS):
         effects = options.model.draw(chance.randrange(2**31), SHARE)
         draft = _draft(context, options, options.helpful(effects, weights), failed)
-        if draft is not None and not any(_is_alike(_changes_of(draft), other) for other in is_measured):
+        if draft is not None and not any(_is_alike(_changes_of(draft), other) for other in being_measured):
             yield draft
 
 

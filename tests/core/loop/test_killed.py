@@ -12,7 +12,6 @@ import pytest
 
 from core.execution.deterministic import World
 from core.judging import final_check
-from core.judging.schedule import OF_CANDIDATE
 from core.loop import loop as main_loop
 from core.model import Role
 from core.record import events as ev
@@ -76,7 +75,7 @@ def continued(night: Night) -> list[ev.AnyEvent]:
     running = fold(before, State()).running.values()
     state = night.clean_up()
     for number in {
-        launched.number for launched in running if launched.role in OF_CANDIDATE or launched.role is Role.INCUMBENT
+        launched.number for launched in running if launched.role.of_candidate or launched.role is Role.INCUMBENT
     }:
         if number is not None:
             assert state.experiments[number].verdict is Verdict.INTERRUPTED, "it ran when the loop was killed"
