@@ -193,8 +193,8 @@ def _measured(state: State, event: ev.Measured) -> None:
         _scored(state, event, experiment)
     elif event.disturbed:
         if experiment is not None and not of_incumbent:
-            # A disturbance may meet all jobs of an experiment that run at once. It counts once, with the last of them.
-            experiment.disturbances += not state.jobs_of(experiment.number)
+            # A disturbance may affect all trainings of a candidate that run at once. It counts once, with the last of them.
+            experiment.disturbances += not any(job.role.of_candidate for job in state.jobs_of(experiment.number))
         else:
             state.disturbances[event.commit] = state.disturbances.get(event.commit, 0) + 1
     elif experiment is not None and not of_incumbent:

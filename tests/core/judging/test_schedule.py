@@ -120,52 +120,6 @@ def test_a_new_one_is_measured_first_on_a_seed_where_the_best_was_as_usual() -> 
     assert todo(state(lucky, usual, proposed(1), scored("c1", 1.55, 2, number=1)))[0] == ("confirm", "c1", 0)
 
 
-def with_slots(found: State, slots: int) -> State:
-    assert found.config is not None
-    found.config = replace(found.config, slots=slots)
-    return found
-
-
-@pytest.mark.parametrize(("slots", "seeds"), [(1, 1), (3, 1), (4, 2), (8, 2), (9, 3), (100, 5)])
-def test_a_likely_gain_is_measured_on_several_seeds_at_once_where_there_are_many_slots(slots: int, seeds: int) -> None:
-    found = with_slots(state(proposed(1), scored("c1", 1.579, number=1), proposed(2)), slots)
-    batch = [("confirm", "c1", index + 1) for index in range(seeds)]
-    best = [("best", "fit", index + 1) for index in range(seeds)]
-    assert todo(found) == [*batch, *best, ("candidate", "c2", 0)]
-
-
-def test_a_gain_that_would_not_be_kept_is_measured_on_one_more_seed() -> None:
-    found = with_slots(state(proposed(1), scored("c1", 1.591, number=1)), 16)
-    assert todo(found) == [("confirm", "c1", 1), ("best", "fit", 1)]
-
-
-def test_while_a_batch_runs_the_best_gets_the_scores_that_it_lacks_and_no_other_seed_is_begun() -> None:
-    found = with_slots(state(proposed(1), scored("c1", 1.579, number=1)), 9)
-    batch = [work for work in next_work(found, 0.01) if work.role is Role.REPLICATE]
-    assert len(batch) == 3
-    fold([launch(work) for work in batch[:2]], found)
-    assert todo(found) == [("best", "fit", 1), ("best", "fit", 2)]
-    fold(scored("fit", 1.6, 1, "best", 1), found)
-    assert todo(found) == [("best", "fit", 2)]
-    fold(scored("c1", 1.57, 1, "confirm", 1), found)
-    assert todo(found) == [("best", "fit", 2)], "the candidate still trains on it"
-
-
-def test_a_change_that_gained_before_it_was_re_applied_is_measured_on_several_seeds_at_once() -> None:
-    new = ev.Judged(number=1, verdict=Verdict.KEEP, finding="f", commit="k1")
-    theirs = [*scored("c1", 1.5, 0, number=1), *scored("c1", 1.5, 1, "confirm", 1), *scored("fit", 1.6, 1, "best")]
-    more = scored("c2", 1.55, 1, "confirm", 2)
-    gained = with_slots(state(proposed(1), proposed(2), scored("c2", 1.55, number=2), more, theirs, [new]), 16)
-    assert assess(gained, gained.open[2], 0.01) == Rebase(2)
-    fold([ev.Rebased(number=2, commit="r2", parent="k1", fingerprint="q", nodes=500)], gained)
-    assert todo(gained) == [("candidate", "r2", 0), ("confirm", "r2", 1)], "two pairs would do"
-
-
-def launch(work: Work) -> ev.Launched:
-    job = f"{work.commit}{SEED.index(work.seed)}{work.role}"
-    return ev.Launched(job=job, role=work.role, commit=work.commit, seed=work.seed, slot=0, number=work.number)
-
-
 @pytest.mark.parametrize("role", [Role.CANDIDATE, Role.REPLICATE])
 def test_a_new_score_of_the_best_starts_no_second_training_of_a_candidate(role: Role) -> None:
     """It changes the order of the seeds while the candidate trains on one of them."""
@@ -244,13 +198,6 @@ def test_a_stale_winner_is_applied_again_and_a_stale_loser_dropped() -> None:
     assert isinstance(lost, Judged) and lost.verdict is Verdict.DISCARD
     found = state(proposed(2), first)
     assert isinstance(assess(found, found.experiments[2], 0.01), Rebase), "never trained on what is no longer the best"
-
-
-def test_a_stale_change_that_looks_promising_is_first_compared_with_its_own_parent_to_the_end() -> None:
-    """Each keep would begin the comparison of all promising changes anew. With many slots they would never end."""
-    first = [*proposed(1), *scored("c1", 1.5, number=1), *scored("fit", 1.6, 1, "best"), *kept(1)]
-    found = state(proposed(2), first, scored("c2", 1.58, number=2))
-    assert assess(found, found.open[2], 0.01) == Work(Role.REPLICATE, "c2", SEED[1], 2)
 
 
 def test_the_best_is_measured_again_every_eight_scored_experiments() -> None:

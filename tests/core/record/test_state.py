@@ -98,6 +98,9 @@ def test_a_disturbance_that_meets_several_jobs_of_an_experiment_counts_once() ->
     jobs = [measured(1, 1.2, seed, "confirm", disturbed="the machine slept") for seed in (1, 2, 3)]
     state = fold([*opening(), proposed(1), *(launched for launched, _ in jobs), *(result for _, result in jobs)])
     assert state.experiments[1].disturbances == 1 and not state.running
+    best = ev.Launched(job="best", role=Role.INCUMBENT, commit="fit", seed=4, slot=1, number=1)
+    fold([best, *measured(1, 1.2, 4, "confirm", disturbed="the machine slept")], state)
+    assert state.experiments[1].disturbances == 2, "the training of the best beside it does not matter"
 
 
 def test_a_disturbed_measurement_that_was_wished_for_is_tried_again_but_not_for_ever() -> None:

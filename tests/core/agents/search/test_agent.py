@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from core.agents.base import AgentFailed, Context, Hint, OpenExperiment, PastExperiment
+from core.agents.base import AgentFailed, Context, Hint, PastExperiment
 from core.agents.search.agent import MAX_DRAFTS, Search, _backlog_drafts
 from core.agents.search.drafts import Knobs
-from core.agents.search.ideas import changes_of
 from core.agents.search.joint import Change, Model, Record
 from core.agents.search.options import Options
 from core.agents.search.ranges import Range, range_for
@@ -82,36 +81,6 @@ def test_a_night_of_proposals_is_new_each_time_and_passes_the_gate(long_night: l
     assert any(len(p.notes.edits) + len(p.notes.knobs) > 2 for p in found if p.notes.expected is not None), (
         "near misses are combined"
     )
-
-
-def begun(number: int, proposal: Proposal, parent: str = PARENT) -> OpenExperiment:
-    """An experiment that another slot works on. `parent`: fingerprint of the best when it was proposed."""
-    assert proposal.source is not None
-    return OpenExperiment(
-        number=number, parent=parent, fingerprint=edits.fingerprint(proposal.source), proposal=proposal,
-        constants=knobs.moved(SOURCE, proposal.source), structural=bool(proposal.notes.edits),
-    )  # fmt: skip
-
-
-def test_what_other_slots_try_is_not_proposed_again_on_a_newer_best() -> None:
-    """Then its fingerprint is not among the tried ones, since those are changes of the present best."""
-    opened: tuple[OpenExperiment, ...] = ()
-    alone: list[frozenset[str]] = []
-    for number in range(1, 31):
-        proposal = Search().propose_now(replace(context(number), open=opened))
-        opened += (begun(number, proposal, parent="an older best"),)
-        marks = changes_of(opened[-1])
-        if len(marks) == 1:
-            alone.append(marks)
-    assert len(alone) > 20 and len(set(alone)) == len(alone)
-
-
-def test_a_wish_that_another_slot_tries_is_not_followed_again() -> None:
-    asked = told("set WIDTH to 256")
-    first = Search().propose_now(asked)
-    assert first.notes.knobs == {"WIDTH": 256}
-    second = Search().propose_now(replace(asked, number=2, open=(begun(1, first, parent="an older best"),)))
-    assert second.notes.knobs != {"WIDTH": 256}
 
 
 def test_the_same_record_gives_the_same_proposal() -> None:
