@@ -1,8 +1,8 @@
 """Is the keep rule as strict if several pairs are measured at once? Simulated candidates, without training.
 
-Runs with many slots measure a likely gain on several seeds at once (core/judging/schedule.py). Then the rule looks at a candidate less often. For
-candidates of a known true gain, in standard deviations of one score, this prints how many are kept, how many pairs each takes, and how many
-rounds, which is the number of trainings that follow one another. The noise is known to the rule.
+Runs with many slots measure a likely gain on several seeds at once (core/judging/schedule.py), so the rule looks at a candidate less often. The
+benchmark prints, for candidates of a known true gain, how many are kept, and how many pairs and rounds each takes. A round is a training
+after another one. Gains are in standard deviations of one score. The rule knows the noise.
 
 python benchmarks/pairs_at_once.py [--at-once 1 2 3 4] [--gains 0 1 2 3 5] [--candidates 20000]
 """

@@ -77,8 +77,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
     """Return the next step of an approved experiment: measure it, re-apply it to a newer incumbent, or judge it.
 
     If there is a newer incumbent, an experiment that has begun is still compared with its own parent to the end. Only a change
-    that would be kept is re-applied and measured again. If each keep began all open comparisons anew, many slots would hardly
-    end any of them (`benchmarks/search_slots.py`).
+    that would be kept is re-applied and measured again. Otherwise each keep would start all open comparisons anew.
 
     Args:
         state: The state of the run.
@@ -318,10 +317,10 @@ def _steps(state: State, experiment: Experiment, sigma: float) -> Iterator[Work]
 def _seeds_at_once(state: State, experiment: Experiment, sigma: float) -> list[int]:
     """Return the seeds of the next pairs that are measured at the same time: one, or more where many slots take turns.
 
-    A change is kept after two to eight pairs. One after another these take longer, the more trainings other slots make
-    meanwhile, all of them of changes to an older train.py. So with k slots up to sqrt(k) pairs are measured at once, but no
-    more than it takes to keep the change if it gains what it seems to. What it gained before it was re-applied to a newer
-    incumbent tells that too. The keep rule is as strict if it looks less often (`benchmarks/pairs_at_once.py`).
+    A change is kept after two to eight pairs. While they follow one another, other slots work on changes to a train.py that
+    will soon not be the best. So with k slots up to sqrt(k) pairs are measured at once, but no more than are needed if the
+    change gains what it has gained so far. If it has no pair yet, its gain over the parent before counts. The keep rule is
+    as strict if it looks less often (`benchmarks/pairs_at_once.py`).
     """
     assert state.config is not None
     candidate, theirs = pairing.paired_scores(state, experiment.commit, experiment.parent)
