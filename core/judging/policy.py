@@ -153,13 +153,10 @@ def decide(
     missing = next((s for s in seeds if s not in candidate or s not in incumbent), None)
     if missing is not None and missing in candidate:
         return Decision("measure", "the best lacks a score on this seed", seed=missing, who="incumbent")
-    shared = [s for s in seeds if s in candidate and s in incumbent]
-    if not shared:
-        return Decision("measure", "it has no score yet", seed=missing)
-
-    n = len(shared)
     gain = paired_gain(candidate, incumbent)
-    assert gain is not None  # there is a shared seed
+    if gain is None:
+        return Decision("measure", "it has no score yet", seed=missing)
+    n = len(candidate.keys() & incumbent.keys())
     paired = _Pairs(gain, sigma * math.sqrt(2 / n), n)
     enough = least_gain(n, sigma)
     if n in KEEP and paired.z >= KEEP[n]:
