@@ -22,7 +22,7 @@ from msgspec.structs import asdict, replace
 from simulated import SIGMA, START
 from worlds import World
 
-from core.agents.base import AgentFailed, Context, OpenExperiment, PastExperiment
+from core.agents.base import AgentFailed, Context, OpenExperiment, PastExperiment, SeenExperiment
 from core.agents.search.agent import Search
 from core.change import edits, knobs
 from core.change.merging import aligned
@@ -163,13 +163,13 @@ class SlotsNight:
 
     def _open(self, one: Experiment) -> OpenExperiment:
         found, seen = of_open(self.state, one, self._sigma), self._seen(one)
-        if found is None:
-            return seen
-        parent = edits.fingerprint(self._sources[found.parent])
-        return replace(seen, parent=parent, gain=found.gain, error=found.error, seeds=found.seeds)
+        if found is not None:
+            parent = edits.fingerprint(self._sources[found.parent])
+            seen = replace(seen, parent=parent, gain=found.gain, error=found.error, seeds=found.seeds)
+        return OpenExperiment(**asdict(seen))
 
-    def _seen(self, one: Experiment) -> OpenExperiment:
-        return OpenExperiment(
+    def _seen(self, one: Experiment) -> SeenExperiment:
+        return SeenExperiment(
             number=one.number, parent=edits.fingerprint(self._sources[one.parent]), fingerprint=one.fingerprint,
             proposal=Proposal(hypothesis=one.hypothesis, agent=one.agent, topic=one.topic, notes=one.notes),
             constants=knobs.moved(self._sources[one.parent], self._sources[one.commit]), structural=bool(one.notes.edits),

@@ -16,8 +16,8 @@ Kind = TypeVar("Kind", bound=Data)
 GIVEN = 5  # ideas of the backlog that a language model is shown
 
 
-class OpenExperiment(Data, frozen=True, kw_only=True):
-    """An experiment without a verdict, as agents see it: it waits, runs, or is measured again."""
+class SeenExperiment(Data, frozen=True, kw_only=True):
+    """An experiment, as agents see it."""
 
     number: int
     parent: str  # fingerprint of the train.py it changed
@@ -31,8 +31,12 @@ class OpenExperiment(Data, frozen=True, kw_only=True):
     seeds: tuple[int, ...] = ()  # of the pairs of scores that `gain` is the mean of
 
 
-class PastExperiment(OpenExperiment, frozen=True, kw_only=True):
-    """An earlier experiment, as agents see it."""
+class OpenExperiment(SeenExperiment, frozen=True, kw_only=True):
+    """An experiment without a verdict: it waits for approval or a slot, runs, or is measured again. `gain` is that so far."""
+
+
+class PastExperiment(SeenExperiment, frozen=True, kw_only=True):
+    """An experiment with a verdict."""
 
     verdict: Verdict
     by: Literal["", "human"] = ""  # "human" if the human gave the verdict
@@ -80,7 +84,7 @@ class Context(Data, frozen=True, kw_only=True):
         params: Number of parameters of the model that `source` makes; None before it was trained.
         grown: How many AST nodes `source` has more than the train.py that the run started from.
         past: All experiments with a verdict, oldest first.
-        open: The experiments that wait, run or are measured again, oldest first. Other slots work on them.
+        open: The experiments without a verdict, oldest first.
         asked: What language models were asked for in this run, oldest first.
         earlier: What experiments of earlier runs have gained. They began with other versions of train.py, perhaps.
         hints: The human's hints, newest last.

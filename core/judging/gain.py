@@ -192,7 +192,7 @@ class Scale:
         if change is None:
             return None
         known = experiment.error if pairs == experiment.pairs else None
-        return Contrast(change, sigma * math.sqrt(2 / max(1, pairs)) if known is None else known, pairs)
+        return Contrast(change, policy.standard_error(max(1, pairs), sigma) if known is None else known, pairs)
 
     def _common_start(self, experiment: Experiment) -> float:
         """Return the variance of the scores of the start that the places of an experiment and of its parent share. It is not in their
@@ -349,5 +349,5 @@ def of_open(state: State, experiment: Experiment, sigma: float) -> OpenGain | No
         gain = policy.paired_gain(ours, theirs)
         if gain is not None:
             seeds = tuple(seed for seed in ours if seed in theirs)
-            return OpenGain(parent, gain, sigma * math.sqrt(2 / len(seeds)), seeds)
+            return OpenGain(parent, gain, policy.standard_error(len(seeds), sigma), seeds)
     return None

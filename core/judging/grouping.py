@@ -8,7 +8,6 @@ incumbent's regular repeats give the next ones.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -44,7 +43,7 @@ class Comparison:
         Too small is less than half of the smallest gain that the keep rule accepts.
         """
         smallest = policy.least_gain(policy.MAX_PAIRS, self.sigma)
-        error = self.sigma * math.sqrt(2 / self.trainings)
+        error = policy.standard_error(self.trainings, self.sigma)
         return abs(self.difference) <= max(errors * error, smallest / 2)
 
 

@@ -98,9 +98,17 @@ def paired_gain(candidate: Mapping[int, float], incumbent: Mapping[int, float]) 
     return sum(gains) / len(gains) if gains else None
 
 
+def standard_error(pairs: int, sigma: float) -> float:
+    """Return the standard error of the mean gain over so many pairs, in bpb. `sigma`: noise of one score, in bpb."""
+    return sigma * math.sqrt(2 / pairs)
+
+
 def least_gain(pairs: int, sigma: float) -> float:
-    """Return the least mean gain over so many pairs with which a candidate is kept, in bpb. `sigma`: noise of one score."""
-    return KEEP.get(pairs, KEEP[MAX_PAIRS]) * sigma * math.sqrt(2 / pairs)
+    """Return the least mean gain over so many pairs with which a candidate is kept, in bpb. `sigma`: noise of one score, in bpb.
+
+    One pair is never enough. For it the bound of MAX_PAIRS is returned, which is the least that any number of pairs needs.
+    """
+    return KEEP.get(pairs, KEEP[MAX_PAIRS]) * standard_error(pairs, sigma)
 
 
 def likely_pairs(candidate: Mapping[int, float], incumbent: Mapping[int, float], sigma: float) -> int | None:
@@ -157,9 +165,9 @@ def decide(
     if gain is None:
         return Decision("measure", "it has no score yet", seed=missing)
     n = len(candidate.keys() & incumbent.keys())
-    paired = _Pairs(gain, sigma * math.sqrt(2 / n), n)
+    paired = _Pairs(gain, standard_error(n, sigma), n)
     enough = least_gain(n, sigma)
-    if n in KEEP and paired.z >= KEEP[n]:
+    if n > 1 and gain >= enough:
         return paired.end("keep", "a real improvement", enough, noise=False)
     less, least_z, pairs, phrase = _simplification(nodes_delta, nodes, ablation=ablation)
     if paired.z >= least_z and less:

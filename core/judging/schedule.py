@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from core.judging import grouping, pairing, policy
 from core.judging.run_noise import noise as noise
 from core.model import Role
-from core.record.events import Judged, Measured
+from core.record.events import Judged, Launched, Measured
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.target import TARGET
@@ -39,10 +39,10 @@ class Work:
     number: int | None = None
     nodes: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> tuple[str, int, tuple[str, ...]]:
-        """What distinguishes it from other trainings that run at the same time."""
-        return self.commit, self.seed, self.nodes
+    def is_same(self, other: Work | Launched) -> bool:
+        """Return whether the other training would give the score that this one is for."""
+        same_place = self.nodes == other.nodes or not set(self.nodes).isdisjoint(other.nodes)
+        return (self.commit, self.seed) == (other.commit, other.seed) and same_place
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,13 @@ def best_confirmed(state: State) -> float | None:
     return TARGET.best(means) if means else state.mean(state.incumbent)
 
 
+def _best_level(state: State, experiment: Experiment, parents: Mapping[int, float]) -> float | None:
+    """Return the val_bpb that a simplification must hold. `parents`: the parent's scores that form pairs with the candidate's."""
+    if pairing.has_several_groups(state):
+        return _best_confirmed_by_pairs(state, experiment, parents)
+    return best_confirmed(state)
+
+
 def _best_confirmed_by_pairs(state: State, experiment: Experiment, parents: Mapping[int, float]) -> float | None:
     """Return the same where nodes give different scores: the parent's mean on the candidate's seeds, plus the paired differences.
 
@@ -77,7 +84,8 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
     """Return the next step of an approved experiment: measure it, re-apply it to a newer incumbent, or judge it.
 
     If there is a newer incumbent, an experiment that has begun is still compared with its own parent to the end. Only a change
-    that would be kept is re-applied and measured again. Otherwise each keep would start all open comparisons anew.
+    that would be kept is re-applied and measured again. Otherwise each keep would start all open comparisons anew. A change is
+    re-applied earlier if its parent would have to be trained again, or cannot be trained.
 
     Args:
         state: The state of the run.
@@ -110,9 +118,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         run_seed=state.config.seed,
         nodes_delta=experiment.nodes - _ast_nodes(state, experiment.parent),
         nodes=_ast_nodes(state, experiment.parent),
-        best_confirmed=_best_confirmed_by_pairs(state, experiment, theirs)
-        if pairing.has_several_groups(state)
-        else best_confirmed(state),
+        best_confirmed=None if stale else _best_level(state, experiment, theirs),
         ablation=experiment.ablation is not None,
     )
     if decision.action in ("keep", "simplify") and stale:
@@ -120,6 +126,8 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
     if decision.action == "measure":
         assert decision.seed is not None
         if decision.who == "incumbent" and state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
+            if stale:
+                return Rebase(experiment.number)
             return Judged(
                 number=experiment.number,
                 verdict=Verdict.DISCARD,
@@ -259,25 +267,28 @@ def next_work(state: State, sigma: float, *, only_started: bool = False) -> Iter
     if state.start_commit is None:
         return
     first = policy.seed(state.config.seed, 0)
-    busy = {(launched.commit, launched.seed, launched.nodes) for launched in state.running.values()}
+    begun: list[Work | Launched] = list(state.running.values())
     if state.baseline is None:
-        if (state.start_commit.commit, first, ()) not in busy and not only_started:
-            yield Work(Role.BASELINE, state.start_commit.commit, first)
+        baseline = Work(Role.BASELINE, state.start_commit.commit, first)
+        if not (only_started or any(map(baseline.is_same, begun))):
+            yield baseline
         return
     for number in () if only_started else state.reruns:
         commit = state.experiments[number].commit
-        scores, running = state.scores.get(commit, {}), {taken for where, taken, _ in busy if where == commit}
+        scores, running = state.scores.get(commit, {}), {job.seed for job in begun if job.commit == commit}
         if not any(launched.role == Role.RERUN and launched.number == number for launched in state.running.values()):
             yield Work(Role.RERUN, commit, next(_unused_seeds(state, {*scores, *running})), number)
     fresh: list[Work] = []
     for experiment in state.open.values():
-        for step in _steps(state, experiment, sigma) if experiment.approved else ():
-            if step.key in busy:
-                continue
-            if step.role == Role.CANDIDATE and not experiment.launched:
-                fresh.append(step)
-            else:
-                busy.add(step.key)
+        if not experiment.approved or experiment.number in state.aborted:
+            continue
+        steps = _steps(state, experiment, sigma)
+        if not experiment.launched:
+            fresh += steps
+            continue
+        for step in steps:
+            if not any(map(step.is_same, begun)):
+                begun.append(step)
                 yield step
     if only_started:
         return
@@ -288,7 +299,10 @@ def next_work(state: State, sigma: float, *, only_started: bool = False) -> Iter
         and not any(launched.commit == state.incumbent for launched in state.running.values())
     ):
         yield _incumbent_remeasurement(state)
-    yield from fresh
+    for step in fresh:
+        if not any(map(step.is_same, begun)):
+            begun.append(step)
+            yield step
 
 
 def _steps(state: State, experiment: Experiment, sigma: float) -> Iterator[Work]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from core.waits import GrowingWait
@@ -49,16 +50,35 @@ class Stall:
 
 
 @dataclass
+class Failures:
+    """Failures of one commit in a row. Times are seconds of a monotonic clock.
+
+    Attributes:
+        since: The first one.
+        count: How many. Trainings that run at the same time and fail together count once.
+    """
+
+    since: float
+    count: int = 0
+    _last: float = -math.inf  # the latest one that counts
+
+    def add(self, now: float, began: float) -> None:
+        """Note the failure of a training that had begun at `began`."""
+        if began >= self._last:
+            self.count, self._last = self.count + 1, now
+
+
+@dataclass
 class Backoff:
     """Recent failures of the machine. Times are seconds of a monotonic clock."""
 
     until: float = 0.0  # when to try again
     _waits: dict[str, GrowingWait] = field(default_factory=dict)  # by what failed
     _stalls: dict[str, Stall] = field(default_factory=dict)  # what failed -> for how long
-    _broken: dict[str, tuple[int, float]] = field(
+    _broken: dict[str, Failures] = field(default_factory=dict)  # commit -> the failures of its harness
+    _lost: dict[str, Failures] = field(
         default_factory=dict
-    )  # commit -> how often its harness failed, and since when
-    _lost: dict[str, tuple[int, float]] = field(default_factory=dict)  # the same for lost machines
+    )  # commit -> the machines that were lost during its trainings
     _worked: float = 0.0  # when a job last came to a result
 
     def failed(self, what: str, now: float) -> float:
@@ -85,18 +105,18 @@ class Backoff:
         self._broken.pop(commit, None)
         self._lost.pop(commit, None)
 
-    def lost(self, commit: str, now: float) -> bool:
+    def lost(self, commit: str, now: float, began: float) -> bool:
         """Note that a machine was lost during a training. Returns whether to give up on the commit, as in `is_hopeless`."""
-        return self._gives_up(self._lost, commit, now, LOST_TRIES)
+        return self._gives_up(self._lost.setdefault(commit, Failures(now)), now, began, LOST_TRIES)
 
-    def is_hopeless(self, commit: str, now: float) -> bool:
-        """Note that the harness failed at a commit. Returns whether to give up on the commit.
+    def is_hopeless(self, commit: str, now: float, began: float) -> bool:
+        """Note that the harness failed at a training that had begun at `began`. Returns whether to give up on the commit.
 
         This happens after HARNESS_TRIES failures, if other jobs have succeeded since the first failure or it was long ago.
         """
-        return self._gives_up(self._broken, commit, now, HARNESS_TRIES)
+        return self._gives_up(self._broken.setdefault(commit, Failures(now)), now, began, HARNESS_TRIES)
 
-    def _gives_up(self, failed: dict[str, tuple[int, float]], commit: str, now: float, most: int) -> bool:
-        tries, since = failed.get(commit, (0, now))
-        failed[commit] = tries + 1, since
-        return tries + 1 >= most and (self._worked > since or now - since > HARNESS_GIVEN_UP_S)
+    def _gives_up(self, failures: Failures, now: float, began: float, most: int) -> bool:
+        failures.add(now, began)
+        long_ago = now - failures.since > HARNESS_GIVEN_UP_S
+        return failures.count >= most and (self._worked > failures.since or long_ago)

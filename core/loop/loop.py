@@ -157,6 +157,9 @@ class Loop:
             self.active.start.make_smaller()  # raises UsageError if that cannot help
         self.active.experiments.recheck()
         self._approval.forget_judged()
+        for number in sorted(state.aborted):
+            if not state.jobs_of(number):
+                self.active.experiments.aborted(number)
         running = {launched.number for launched in state.running.values()}
         for experiment in list(state.open.values()):
             if experiment.number in running or not experiment.approved or state.baseline is None:

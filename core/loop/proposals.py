@@ -18,6 +18,7 @@ from core.agents.base import (
     Hint,
     OpenExperiment,
     PastExperiment,
+    SeenExperiment,
     checked,
 )
 from core.agents.hooks import SummarizesCharter, may_repeat
@@ -149,7 +150,7 @@ class Proposer:
             params=state.params,
             grown=edits.any_nodes(source) - state.start_commit.nodes if state.start_commit else 0,
             past=self._record(active),
-            open=tuple(_with_gain_so_far(active, e, self._seen(active, e)) for e in state.open.values()),
+            open=tuple(_open(active, e, self._seen(active, e)) for e in state.open.values()),
             asked=_asked(active),
             earlier=state.earlier.effects if state.earlier else (),
             hints=tuple(state.hints),
@@ -189,7 +190,7 @@ class Proposer:
             found[at] = replace(found[at], facts=_facts(active, e, job))
         return tuple(found)
 
-    def _seen(self, active: ActiveRun, e: Experiment) -> OpenExperiment:
+    def _seen(self, active: ActiveRun, e: Experiment) -> SeenExperiment:
         return _seen(active, e, self._idea(active, e), self._constants(active, e))
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
@@ -251,7 +252,7 @@ def realise(source: str, proposal: Proposal) -> str:
 
 def _seen(
     active: ActiveRun, e: Experiment, idea: tuple[str, ...], constants: dict[str, tuple[Value, Value]]
-) -> OpenExperiment:
+) -> SeenExperiment:
     """Return what agents see of an experiment even before it has a score."""
     notes = e.notes
     if e.revised:  # the notes about the change are about the agent's own, not about the human's
@@ -263,7 +264,7 @@ def _seen(
             on=notes.on,
             dropped=notes.dropped,
         )
-    return OpenExperiment(
+    return SeenExperiment(
         number=e.number,
         parent=active.fingerprint(e.parent),
         fingerprint=e.fingerprint,
@@ -274,15 +275,16 @@ def _seen(
     )
 
 
-def _with_gain_so_far(active: ActiveRun, e: Experiment, seen: OpenExperiment) -> OpenExperiment:
-    """Return an open experiment with what its pairs say so far."""
+def _open(active: ActiveRun, e: Experiment, seen: SeenExperiment) -> OpenExperiment:
+    """Return an experiment without a verdict as agents see it, with what its pairs say so far."""
     found = gain.of_open(active.state, e, active.sigma)
-    if found is None:
-        return seen
-    return replace(seen, parent=active.fingerprint(found.parent), gain=found.gain, error=found.error, seeds=found.seeds)
+    if found is not None:
+        parent = active.fingerprint(found.parent)
+        seen = replace(seen, parent=parent, gain=found.gain, error=found.error, seeds=found.seeds)
+    return OpenExperiment(**asdict(seen))
 
 
-def _past(active: ActiveRun, e: Experiment, seen: OpenExperiment, change: tuple[Edit, ...]) -> PastExperiment:
+def _past(active: ActiveRun, e: Experiment, seen: SeenExperiment, change: tuple[Edit, ...]) -> PastExperiment:
     """Return a judged experiment as agents see it, without the facts of its training."""
     assert e.verdict is not None
     seeds = tuple(active.state.scores.get(e.commit, {}))[: e.pairs]  # they are in the order of measurement

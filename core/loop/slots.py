@@ -72,6 +72,8 @@ class Slots:
 
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
+            if work.number in self._active.state.aborted:
+                return
             job = self._active.trainings.launch(work, slot.index)
             self._wake()  # another proposal may be wanted now
             await self._run(slot, work, job)
@@ -94,7 +96,7 @@ class Slots:
             self._wake()
 
     async def _run(self, slot: Slot, work: Work, job: Job) -> None:
-        backoff = self._machine_wait.backoff
+        backoff, began = self._machine_wait.backoff, time.monotonic()
         try:
             self._active.seal.check()
             result = await slot.executor.run(job, lambda message: self._update(slot, work, message), work.nodes)
@@ -104,11 +106,11 @@ class Slots:
             backoff.job_finished(work.commit, time.monotonic())
         except MachineLost as error:  # others go on, so nothing waits
             self._active.record(ev.Notice(text=str(error)))
-            hopeless = backoff.lost(work.commit, time.monotonic())
+            hopeless = backoff.lost(work.commit, time.monotonic(), began)
             result = interrupted(job, str(error), hopeless)
         except ExecutorFailed as error:
             self._machine_wait.begin(str(error), "job")
-            result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic()))
+            result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic(), began))
         self._active.trainings.measured(work, result, slot.node, slot.kind)
 
     def _update(self, slot: Slot, work: Work, message: Started | Progress | Placed | Load) -> None:

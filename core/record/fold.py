@@ -112,7 +112,7 @@ def _proposed(state: State, event: ev.Proposed) -> None:
         earlier = state.experiments[event.retry_of]
         experiment.val_bpb, experiment.measured = state.mean(event.commit), earlier.measured
         experiment.revised, experiment.scored = earlier.revised, earlier.scored
-        experiment.peak_memory = earlier.peak_memory
+        experiment.peak_memory, experiment.before = earlier.peak_memory, earlier.before
     else:
         experiment.same_as = state.hypotheses.get(event.hypothesis)
     state.hypotheses[event.hypothesis] = event.number
@@ -144,13 +144,15 @@ def _taken_back(state: State, number: int) -> None:
 def _revised(state: State, event: ev.Revised) -> None:
     experiment = state.experiments[event.number]
     experiment.revised = experiment.latest = event
+    experiment.before = None  # it is another change now
     experiment.attempts.append(event.commit)
     state.known.add(event.commit)
 
 
 def _rebased(state: State, event: ev.Rebased) -> None:
     experiment = state.experiments[event.number]
-    experiment.before = experiment.commit, experiment.parent
+    if experiment.commit in state.scores:  # else it was re-applied twice before it was trained
+        experiment.before = experiment.commit, experiment.parent
     experiment.rebased = experiment.latest = event
     experiment.attempts.append(event.commit)
     state.known.add(event.commit)
@@ -162,6 +164,8 @@ def _measured(state: State, event: ev.Measured) -> None:
     state.ended += 1
     launched = state.running.pop(event.job, None)
     state.processes.pop(event.job, None)
+    is_new = event.job not in state.beside
+    state.beside.discard(event.job)
     if event.node:
         _note_node(state, event.node, launched.nodes if launched is not None else ())
     experiment = state.experiments.get(event.number) if event.number is not None else None
@@ -191,17 +195,19 @@ def _measured(state: State, event: ev.Measured) -> None:
     of_incumbent = experiment is None or event.role is Role.INCUMBENT
     if event.scored:
         _scored(state, event, experiment)
-    elif event.disturbed:
+        return
+    # What disturbs one training of a commit, or makes it fail, may do so to all that run at the same time. It counts once.
+    state.beside.update(job for job, running in state.running.items() if running.commit == event.commit)
+    if event.disturbed:
         if experiment is not None and not of_incumbent:
-            # A disturbance may affect all trainings of a candidate that run at once. It counts once, with the last of them.
-            experiment.disturbances += not any(job.role.of_candidate for job in state.jobs_of(experiment.number))
+            experiment.disturbances += is_new
         else:
-            state.disturbances[event.commit] = state.disturbances.get(event.commit, 0) + 1
+            state.disturbances[event.commit] = state.disturbances.get(event.commit, 0) + is_new
     elif experiment is not None and not of_incumbent:
         experiment.failure = event
         experiment.peak_memory = max(experiment.peak_memory, result.peak_memory)
     else:
-        state.failures[event.commit] = state.failures.get(event.commit, 0) + 1
+        state.failures[event.commit] = state.failures.get(event.commit, 0) + is_new
         if event.role is Role.BASELINE:
             state.baseline_failure = event
 

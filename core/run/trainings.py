@@ -88,9 +88,6 @@ class Trainings:
         self._tidy(work, event, keep_nats=first)
         if event.role.is_check or event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN):
             self._active.publish()  # the mean of an experiment in it has changed
-        state = self._active.state
-        if work.number is not None and work.number in state.aborted and not state.jobs_of(work.number):
-            self._active.experiments.aborted(work.number)
         return event
 
     def _group_nodes(self, event: ev.Measured) -> None:

@@ -108,7 +108,10 @@ def _activity(state: State, live: Picture, running: list[RunningJob], alive: boo
 def _doing(running: list[RunningJob]) -> str:
     """Return what two jobs are doing, or the newest of more, and the number of the others."""
     newest = running[-1]
-    if len(running) == 2 and all(job.number is not None and job.role is not Role.INCUMBENT for job in running):
+    of_candidate = [job for job in running if job.number is not None and job.role is not Role.INCUMBENT]
+    if len(running) == 2 and len(of_candidate) == 1 and running[0].number == running[1].number:  # a pair
+        return f"{of_candidate[0].name} {of_candidate[0].activity}, and the best"
+    if len(running) == len(of_candidate) == 2 and running[0].name != newest.name:
         if running[0].activity == newest.activity:
             return f"{running[0].name} {newest.name} {newest.activity}"
         return ", ".join(f"{job.name} {job.activity}" for job in running)

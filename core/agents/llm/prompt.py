@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.agents.base import Context, OpenExperiment, PastExperiment
+from core.agents.base import Context, PastExperiment, SeenExperiment
 from core.agents.llm import backlog, exhausted_ideas
 from core.agents.llm.examples import examples
 from core.agents.llm.formats import Tier
@@ -276,7 +276,7 @@ def _expected(context: Context) -> list[str]:
     return [f"- {data(change.words)}: {change.gain:+.4f} ± {change.error:.4f}" for change in changes]
 
 
-def _idea(experiment: OpenExperiment) -> str:
+def _idea(experiment: SeenExperiment) -> str:
     idea = f" [{data(', '.join(experiment.idea), 80)}]" if experiment.idea else ""
     return data(experiment.proposal.hypothesis) + idea
 

@@ -25,8 +25,8 @@ LEAST_ROWS = 6  # scored experiments before the first combination
 
 def combinations(
     context: Context, weights: Mapping[str, float], options: Options, chance: random.Random
-) -> Iterator[Draft | None]:
-    """Yield combinations that the model expects to help, one for each of several draws. None is like one that is being measured."""
+) -> Iterator[Draft]:
+    """Yield combinations that the model expects to help, one for each of several draws. It leaves out those that are like an open one."""
     if options.record.scored < LEAST_ROWS:
         return
     failed = unwanted_together(context)

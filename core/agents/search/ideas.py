@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from core.agents.base import Context, OpenExperiment, PastExperiment
+from core.agents.base import Context, PastExperiment, SeenExperiment
 from core.change import edits
 from core.model import Value
 from core.target import TARGET
@@ -49,7 +49,7 @@ def _ended_badly(past: PastExperiment) -> bool:
     return past.verdict is Verdict.SKIPPED or past.verdict.failed
 
 
-def changes_of(experiment: OpenExperiment) -> frozenset[str]:
+def changes_of(experiment: SeenExperiment) -> frozenset[str]:
     """Return the changes of an experiment as names: its ideas, its knobs with their direction, and "#7" for other code."""
     changes = {knob_change(name, *values) for name, values in experiment.constants.items()}
     return frozenset(changes | set(structural(experiment)))
@@ -73,7 +73,7 @@ def choice(name: str, value: Value) -> str:
     return f"{name} = {value}"
 
 
-def structural(experiment: OpenExperiment) -> list[str]:
+def structural(experiment: SeenExperiment) -> list[str]:
     """Return the changes besides the constants: ideas of the book by their names, otherwise the experiment's number."""
     if not experiment.structural:
         return []

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.agents.base import OpenExperiment, PastExperiment
+from core.agents.base import PastExperiment, SeenExperiment
 from core.agents.search.ideas import choice, structural
 from core.agents.search.ranges import LARGEST, STEP, STEP_SHARE, range_for
 from core.change.knobs import Knob
@@ -111,13 +111,13 @@ class Record:
 
     def __init__(
         self,
-        past: Iterable[OpenExperiment],
+        seen: Iterable[SeenExperiment],
         knobs: Mapping[str, Knob],
         sigma: float,
         earlier: Iterable[Effect] = (),
     ) -> None:
-        """`past`: open ones may be among them. `knobs`: those of the incumbent. `sigma`: noise of one score, in bpb. `earlier`: from other runs."""
-        informative = [one for one in past if one.gain is not None or _failed_alone(one)]
+        """`knobs`: those of the incumbent. `sigma`: noise of one score, in bpb. `earlier`: effects that other runs have measured."""
+        informative = [one for one in seen if one.gain is not None or _failed_alone(one)]
         references = _references(informative, knobs)
         self._begun = {name: knob.value for name, knob in references.items()}
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
@@ -136,7 +136,7 @@ class Record:
         """Number of experiments with a score."""
         return sum(bool(row.seeds) for row in self.rows)
 
-    def _row(self, experiment: OpenExperiment, sigma: float) -> Row:
+    def _row(self, experiment: SeenExperiment, sigma: float) -> Row:
         change = self.change(experiment.constants, structural(experiment))
         if experiment.gain is None:
             return Row(experiment.fingerprint, experiment.parent, FAILED_GAIN, (), change)
@@ -170,14 +170,14 @@ class Record:
         return min(0.0, *places) if places else 0.0, max(0.0, *places) if places else 0.0
 
 
-def _failed_alone(experiment: OpenExperiment) -> bool:
+def _failed_alone(experiment: SeenExperiment) -> bool:
     """Return whether a knob's new value failed without another change. What a knob's followers change is part of that."""
     alone = len(experiment.proposal.notes.knobs or {}) == 1 and not experiment.structural
     failed = isinstance(experiment, PastExperiment) and experiment.verdict.failed
     return failed and bool(experiment.constants) and alone
 
 
-def _references(past: Sequence[OpenExperiment], knobs: Mapping[str, Knob]) -> dict[str, Knob]:
+def _references(past: Sequence[SeenExperiment], knobs: Mapping[str, Knob]) -> dict[str, Knob]:
     """Return each knob with the value at the start of the run: its first value before a change, otherwise its present one."""
     first: dict[str, Value] = {}
     for experiment in past:

@@ -117,6 +117,6 @@ class Rerun(Event, frozen=True, kw_only=True):
 
 
 class Aborted(Event, frozen=True, kw_only=True):
-    """The human aborted a running experiment. Its job ends a moment later."""
+    """The human aborted a running experiment. Its jobs end a moment later."""
 
     number: int

@@ -1,16 +1,17 @@
-"""What a run measures at the same time where several slots are free, and how promising changes get along with new bests."""
+"""What a run measures at the same time where several slots are free, and what happens to promising changes when there is a new best."""
 
 from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
 
-from core.judging.schedule import Rebase, Work, assess, next_work
+from core.judging.schedule import MAX_MACHINE_RETRIES, Rebase, Work, assess, next_work
 from core.model import Role
 from core.record import events as ev
 from core.record.fold import fold
 from core.record.state import State
 from core.verdicts import Verdict
+from nanochat.contract.job import Outcome
 from tests.core.judging.test_schedule import SEED, kept, proposed, scored, state, todo
 
 
@@ -65,3 +66,42 @@ def test_a_stale_change_that_looks_promising_is_first_compared_with_its_own_pare
     first = [*proposed(1), *scored("c1", 1.5, number=1), *scored("fit", 1.6, 1, "best"), *kept(1)]
     found = state(proposed(2), first, scored("c2", 1.58, number=2))
     assert assess(found, found.open[2], 0.01) == Work(Role.REPLICATE, "c2", SEED[1], 2)
+
+
+def overtaken(*more: list[ev.AnyEvent], nodes: int = 500) -> State:
+    """A second change is measured while the first, which is far better, becomes the best."""
+    scores = [*scored("c1", 1.5, number=1), *scored("c1", 1.5, 1, "confirm", 1), *scored("fit", 1.6, 1, "best")]
+    first = [*proposed(1), *scores, *kept(1)]
+    return state(proposed(2, nodes=nodes), first, *more)
+
+
+def test_a_simplification_that_was_overtaken_is_not_compared_with_the_score_of_the_new_best() -> None:
+    same = [*scored("c2", 1.6, number=2), *scored("c2", 1.6, 1, "confirm", 2)]
+    found = overtaken(same, nodes=400)
+    assert assess(found, found.open[2], 0.01) == Rebase(2)
+
+
+def test_a_promising_change_is_re_applied_if_its_parent_cannot_be_trained_any_more() -> None:
+    launched, ended = scored("fit", 1.6, 1, "best", 2)
+    assert isinstance(ended, ev.Measured)
+    crash = replace(ended, result=replace(ended.result, outcome=Outcome.CRASH, val_bpb=None))
+    found = state(proposed(2), scored("c2", 1.58, number=2), *[[launched, crash]] * MAX_MACHINE_RETRIES)
+    fold([*proposed(1), *scored("c1", 1.5, number=1), *kept(1), *scored("c2", 1.58, 1, "confirm", 2)], found)
+    assert assess(found, found.open[2], 0.01) == Rebase(2)
+
+
+def test_a_retry_that_has_scores_waits_for_its_turn_like_a_new_experiment() -> None:
+    cut = ev.Judged(number=1, verdict=Verdict.INTERRUPTED, finding="f")
+    again, approved = proposed(2)
+    assert isinstance(again, ev.Proposed)
+    retry = [replace(again, commit="c1", retry_of=1), approved]
+    found = state(proposed(1), scored("c1", 1.58, number=1), [cut], retry, proposed(3))
+    assert todo(found, only_started=True) == []
+    assert todo(found) == [("confirm", "c1", 1), ("best", "fit", 1), ("candidate", "c3", 0)]
+
+
+def test_a_training_of_the_best_is_not_repeated_because_another_node_has_joined() -> None:
+    running = ev.Launched(job="j", role=Role.INCUMBENT, commit="fit", seed=SEED[1], slot=0, number=1, nodes=("a", "b"))
+    same = Work(Role.INCUMBENT, "fit", SEED[1], 2, ("b", "c"))
+    assert same.is_same(running) and not Work(Role.INCUMBENT, "fit", SEED[1], 2, ("c",)).is_same(running)
+    assert not Work(Role.INCUMBENT, "fit", SEED[2], 2, ("b", "c")).is_same(running)

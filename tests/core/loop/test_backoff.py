@@ -24,18 +24,33 @@ def test_waits_grow_by_what_fails_until_it_succeeds() -> None:
 
 def test_a_change_is_given_up_only_where_others_work_or_after_long() -> None:
     backoff = Backoff()
-    assert not any(backoff.is_hopeless("a", float(at)) for at in range(10)), "nothing works: that is the machine"
-    assert backoff.is_hopeless("a", HARNESS_GIVEN_UP_S + 1)
+    assert not any(failed(backoff, "a", at) for at in range(10)), "nothing works: that is the machine"
+    assert failed(backoff, "a", HARNESS_GIVEN_UP_S + 1)
     backoff = Backoff()
-    assert not backoff.is_hopeless("b", 10.0)
+    assert not failed(backoff, "b", 10.0)
     backoff.job_finished("other", 11.0)
-    assert [backoff.is_hopeless("b", 12.0) for _ in range(HARNESS_TRIES - 1)] == [False] * (HARNESS_TRIES - 2) + [True]
+    assert [failed(backoff, "b", 12.0 + at) for at in range(HARNESS_TRIES - 1)] == [False] * (HARNESS_TRIES - 2) + [
+        True
+    ]
+
+
+def test_trainings_that_fail_together_count_once() -> None:
+    backoff = Backoff()
+    assert not any(backoff.is_hopeless("a", 10.0 + at, began=1.0) for at in range(HARNESS_TRIES))
+    backoff.job_finished("other", 20.0)
+    assert not any(backoff.is_hopeless("a", 30.0 + at, began=21.0) for at in range(HARNESS_TRIES)), "the second time"
+    assert failed(backoff, "a", 40.0), "the third time"
+
+
+def failed(backoff: Backoff, commit: str, now: float) -> bool:
+    """The harness fails at a training that has just begun."""
+    return backoff.is_hopeless(commit, now, began=now)
 
 
 def test_failures_with_results_between_them_are_not_held_against_a_change() -> None:
     backoff = Backoff()
     for at in range(0, 100, 10):
-        assert not backoff.is_hopeless("a", float(at)) and not backoff.lost("a", float(at))
+        assert not failed(backoff, "a", at) and not backoff.lost("a", at, began=at)
         backoff.job_finished("other", at + 1.0)
         backoff.job_finished("a", at + 2.0)
 

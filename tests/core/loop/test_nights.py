@@ -204,11 +204,11 @@ def test_a_change_is_not_blamed_for_lost_machines_and_nothing_waits(
 
 def test_a_change_under_which_ever_more_machines_are_lost_is_given_up() -> None:
     found = backoff.Backoff()
-    assert not any(found.lost("c", float(now)) for now in range(20)), (
+    assert not any(found.lost("c", now, began=now) for now in range(20)), (
         "no other job has ended: the cluster may be at fault"
     )
     found.job_finished("other", 20.0)
-    assert found.lost("c", 21.0) and not found.lost("other", 21.0)
+    assert found.lost("c", 21.0, 20.5) and not found.lost("other", 21.0, 20.5)
 
 
 def test_data_that_cannot_be_used_ends_the_run_with_its_words(night: Night) -> None:

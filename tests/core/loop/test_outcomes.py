@@ -369,19 +369,34 @@ def test_an_experiment_can_be_aborted_in_each_of_its_trainings(tmp_path: Path, r
     assert len([event for event in launches(night, role) if event.number == 1]) == 1
 
 
+class EndingInTurn(Ending):
+    """Its trainings do not end at the moment when they are aborted, but one after another."""
+
+    aborts = 0
+
+    async def abort(self) -> None:
+        EndingInTurn.aborts += 1
+        await asyncio.sleep(0.05 * EndingInTurn.aborts)
+        await super().abort()
+
+
 def test_an_experiment_with_several_trainings_at_once_is_aborted_in_all_of_them(tmp_path: Path) -> None:
     night = Night(tmp_path, slots=9)
 
-    def batch(state: State) -> list[ev.Launched]:
-        return [job for job in state.jobs_of(1) if job.role is Role.REPLICATE]
+    def is_in_batch(job: ev.Launched) -> bool:
+        return job.number == 1 and job.role in (Role.REPLICATE, Role.INCUMBENT)
 
     async def abort(loop: Loop) -> None:
-        await until(lambda: len(batch(loop.active.state)) > 1)
+        await until(lambda: len([job for job in loop.active.state.running.values() if is_in_batch(job)]) > 3)
         await told(loop, commands.Abort(number=1))
 
     world = World(effects={GOOD: -0.02, BAD: 0.2}, noise=0.002)  # such a gain needs more than one further pair
-    executors = [Ending(night, world, first_of_role(Role.REPLICATE, hang)) for _ in range(night.slots)]
+    end = {True: hang, False: None}
+    executors = [EndingInTurn(night, world, lambda job, _: end[is_in_batch(job)]) for _ in range(night.slots)]
     state = check(night, night.run([GOOD, BAD], world, meanwhile=abort, executors=executors))
+    events = night.events()
+    (told_at,) = (at for at, event in enumerate(events) if isinstance(event, ev.Aborted))
+    assert not [event for event in events[told_at:] if isinstance(event, ev.Launched) and event.number == 1]
     first, second = state.experiments.values()
     assert first.verdict is Verdict.INTERRUPTED and first.by == "human" and first.retry_of is None
     assert len([event for event in night.events() if isinstance(event, ev.Judged) and event.number == 1]) == 1

@@ -103,6 +103,43 @@ def test_a_disturbance_that_meets_several_jobs_of_an_experiment_counts_once() ->
     assert state.experiments[1].disturbances == 2, "the training of the best beside it does not matter"
 
 
+def test_a_disturbance_counts_even_if_the_last_of_several_jobs_has_a_score() -> None:
+    slept = [measured(1, 1.2, seed, "confirm", disturbed="the machine slept") for seed in (1, 2)]
+    jobs = [*slept, measured(1, 1.2, 3, "confirm")]
+    state = fold([*opening(), proposed(1), *(launched for launched, _ in jobs), *(result for _, result in jobs)])
+    assert state.experiments[1].disturbances == 1 and state.scores["c1"] == {3: 1.2}
+
+
+@pytest.mark.parametrize("ended", [{"outcome": "scored", "disturbed": "the machine slept"}, {"outcome": "crash"}])
+def test_what_meets_several_jobs_of_the_best_at_once_counts_once(ended: dict[str, str]) -> None:
+    def met(*seeds: int) -> list[ev.AnyEvent]:
+        where = {
+            seed: {"job": f"b{seed}", "role": Role.INCUMBENT, "commit": "fit", "seed": seed, "number": 1}
+            for seed in seeds
+        }
+        launched = [ev.Launched(slot=0, **where[seed]) for seed in seeds]  # type: ignore[arg-type]
+        return [*launched, *(measurement(**where[seed], **ended) for seed in seeds)]  # type: ignore[arg-type]
+
+    state = fold([*opening(), proposed(1), *met(1, 2, 3)])
+    counts = state.disturbances if "disturbed" in ended else state.failures
+    assert counts == {"fit": 1} and not state.running
+    fold(met(4, 5), state)
+    assert counts == {"fit": 2} and not state.beside
+
+
+def test_a_change_that_is_re_applied_twice_before_it_trains_remembers_its_first_scores() -> None:
+    def rebased(number: int, commit: str, parent: str) -> ev.Rebased:
+        return ev.Rebased(number=number, commit=commit, parent=parent, fingerprint="q", nodes=500)
+
+    state = fold([*opening(), proposed(1), *measured(1, 1.5), rebased(1, "r1", "k1"), rebased(1, "r2", "k2")])
+    assert state.experiments[1].before == ("c1", "fit")
+    cut = ev.Judged(number=1, verdict=Verdict.INTERRUPTED, finding="f")
+    fold([cut, proposed(2, again=1)], state)
+    assert state.experiments[2].before == ("c1", "fit"), "when it is tried again too"
+    fold([ev.Revised(number=2, commit="c3", fingerprint="x")], state)
+    assert state.experiments[2].before is None, "it is another change now"
+
+
 def test_a_disturbed_measurement_that_was_wished_for_is_tried_again_but_not_for_ever() -> None:
     begun = [*opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict=Verdict.DISCARD, finding="f")]
     state = fold([*begun, ev.Rerun(number=1)])

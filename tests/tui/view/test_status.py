@@ -73,6 +73,22 @@ def test_all_trainings_are_named_or_counted(running: list[int | None], words: st
     assert run_status(state, Picture(slots=tuple(reversed(slots))), True, 100.0, None).doing == words
 
 
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (Role.INCUMBENT, "#3 confirming, seed 1 of at most 8, and the best"),
+        (Role.REPLICATE, "#3 confirming, seed 2 of at most 8 and 1 more"),
+    ],
+)
+def test_two_trainings_for_one_experiment_are_not_named_twice(second: Role, words: str) -> None:
+    state, slots = State(name="r"), []
+    for seed, role in enumerate((Role.REPLICATE, second), 1):
+        job, commit = f"job-{seed}", "fit" if role is Role.INCUMBENT else "c"
+        state.running[job] = ev.Launched(job=job, role=role, commit=commit, seed=seed, number=3, slot=seed)
+        slots.append(Slot(slot=seed, job=job, role=role, number=3, phase="training", progress=0.5))
+    assert run_status(state, Picture(slots=tuple(slots)), True, 100.0, None).doing == words
+
+
 def test_a_run_without_a_loop_has_no_pace_and_counts_all_its_loops() -> None:
     state = fold(journal.read(RECORDED / "found" / "events.jsonl"))
     stopped = run_status(state, Picture(), False, state.last_t + 3600.0, None)
