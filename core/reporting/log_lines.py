@@ -141,7 +141,7 @@ def _earlier(event: ev.Earlier) -> str:
     named, more = ", ".join(event.runs[:NAMED]), len(event.runs) - NAMED
     runs = f"{named} and {more} more" if more > 0 else named
     sources = [f"{phrases.count(event.own, 'experiment')} of {runs}"] if event.own else []
-    sources += [f"{phrases.count(event.shipped, 'experiment')} of a recorded night"] if event.shipped else []
+    sources += [f"{phrases.count(event.shipped, 'experiment')} of recorded nights"] if event.shipped else []
     return f"known from earlier runs: the effects of {' and of '.join(sources)}"
 
 

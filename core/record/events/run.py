@@ -56,7 +56,7 @@ class Earlier(Event, frozen=True, kw_only=True):
         effects: What experiments on this dataset, with this profile and a similar budget, have gained. Each change once.
         runs: The earlier runs in these logs that they come from.
         own: The number of experiments of these runs.
-        shipped: The number of effects of a recorded night and a benchmark, which come with AutoResearch.
+        shipped: The number of effects of recorded nights and a benchmark, which come with AutoResearch.
     """
 
     effects: tuple[Effect, ...]
