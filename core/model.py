@@ -202,6 +202,8 @@ class Effect(Data, frozen=True, kw_only=True, omit_defaults=True):
         before: The values of the constants that it changed, before.
         after: The same after.
         step: The knob of a single step and its direction, such as "DEPTH up"; "" for other changes.
+        noise: Noise of one score there, in bpb, if it was measured with another dataset, device, profile or budget. The gain then says
+            little more than which ideas to try first. None if it was measured in comparable runs.
     """
 
     gain: float
@@ -209,6 +211,7 @@ class Effect(Data, frozen=True, kw_only=True, omit_defaults=True):
     step: str = ""
     before: dict[str, Value] = msgspec.field(default_factory=dict)
     after: dict[str, Value] = msgspec.field(default_factory=dict)
+    noise: float | None = None
 
 
 class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -136,12 +136,21 @@ def _lessons(event: ev.Lessons) -> str:
     return f"lessons {whose}: {' · '.join(one_line(line, 200) for line in event.lines)}"
 
 
+_ELSEWHERE = " with another dataset, profile or budget"
+
+
 def _earlier(event: ev.Earlier) -> str:
     """Return what the agent knows from elsewhere, and from where."""
     named, more = ", ".join(event.runs[:NAMED]), len(event.runs) - NAMED
     runs = f"{named} and {more} more" if more > 0 else named
     sources = [f"{phrases.count(event.own, 'experiment')} of {runs}"] if event.own else []
-    sources += [f"{phrases.count(event.shipped, 'experiment')} of recorded nights"] if event.shipped else []
+    sources += (
+        [
+            f"{phrases.count(event.shipped, 'experiment')} of recorded nights{_ELSEWHERE if any(effect.noise for effect in event.effects) else ''}"
+        ]
+        if event.shipped
+        else []
+    )
     return f"known from earlier runs: the effects of {' and of '.join(sources)}"
 
 

@@ -19,6 +19,7 @@ from core.record.state import State
 from core.run.choose_run import try_read_header
 from core.run.reading import read_state
 from core.target import TARGET
+from core.target.target import Measured
 
 BUDGET_RATIO = 2.0  # effects change with the budget; those of runs within this factor of it are used
 MOST_RUNS, MOST_EFFECTS = 20, 400
@@ -44,15 +45,18 @@ def known_effects(project: Project, config: RunConfig) -> ev.Earlier | None:
             runs.append(folder.name)
         if len(effects) >= MOST_EFFECTS:
             break
-    shipped = [
-        effect
-        for night in TARGET.measured
-        if night.about(config) and _near(night.budget_s, config)
-        for effect in night.effects
-    ]
+    shipped = [effect for night in TARGET.measured for effect in _shipped(night, config)]
     if not effects and not shipped:
         return None
     return ev.Earlier(effects=_merged([*effects, *shipped]), runs=tuple(runs), shipped=len(shipped), own=len(effects))
+
+
+def _shipped(night: Measured, config: RunConfig) -> Iterator[Effect]:
+    """Yield what a recorded night says about a run with this configuration: its effects, or only those of ideas under other conditions."""
+    if night.about(config) and _near(night.budget_s, config):
+        yield from night.effects
+    else:
+        yield from (structs.replace(one, noise=night.noise) for one in night.effects if one.edits and not one.after)
 
 
 def lessons(project: Project, config: RunConfig, origin: str | None) -> ev.Lessons | ev.Notice:
@@ -110,7 +114,7 @@ def _merged(effects: list[Effect]) -> tuple[Effect, ...]:
     """Return one effect for each change, with the mean of its gains."""
     groups: dict[tuple[object, ...], list[Effect]] = {}
     for effect in effects:
-        key = (effect.edits, tuple(effect.before.items()), tuple(effect.after.items()))
+        key = (effect.edits, tuple(effect.before.items()), tuple(effect.after.items()), effect.noise)
         groups.setdefault(key, []).append(effect)
     return tuple(
         structs.replace(group[0], gain=round(statistics.fmean(one.gain for one in group), 5))

@@ -12,7 +12,7 @@ from functools import partial
 from core.model import Effect, Value
 from core.target.target import Measured
 
-_on_a_cpu = partial(Measured, device="cpu", dataset="python", budget_s=60.0)
+_on_a_cpu = partial(Measured, device="cpu", dataset="python", budget_s=60.0, noise=0.0028)
 ALIKE = ("cpu", "cpu-fp32")  # profiles with the same train.py but for DEPTH
 
 

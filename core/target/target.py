@@ -31,6 +31,7 @@ class Measured:
         profiles: The profiles that it says something about.
         dataset: The dataset.
         budget_s: Training seconds for each experiment.
+        noise: Noise of one score, in bpb.
         effects: The effect of each scored experiment.
     """
 
@@ -38,6 +39,7 @@ class Measured:
     profiles: tuple[str, ...]
     dataset: str
     budget_s: float
+    noise: float
     effects: tuple[Effect, ...]
 
     def about(self, config: RunConfig) -> bool:

@@ -39,6 +39,7 @@ LUCK = 1.0  # spread of the luck of one score
 REST = 0.05  # variance of a gain whose two scores both have a column for their luck
 FAILED_GAIN = -5.0  # what a knob's value counts that crashed or took too long, when it was changed alone
 UNPAIRED = 4.0  # variance of a row without pairs of this run: a failure, or a gain in an earlier run
+ELSEWHERE = 16.0  # of a gain that was measured with another dataset, device, profile or budget
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 4.0  # of Student's t, and the scale beyond which a row counts less
 EFFECT_DEGREES = 3.0  # of Student's t for effects
@@ -104,6 +105,7 @@ class Row:
     gain: float  # over the parent, in standard deviations of one score; positive is better
     seeds: tuple[int, ...]  # of the pairs of scores; empty for a value that failed, and for earlier runs
     change: Change
+    unpaired: float = UNPAIRED  # variance of the gain if there are no seeds
 
 
 class Record:
@@ -123,7 +125,14 @@ class Record:
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
         self.rows = [self._row(one, sigma) for one in informative]
         self.rows += [  # a knob's loss on one side would promise a gain on the other, so only ideas are rows
-            Row("", "", one.gain / sigma, (), self.change({}, one.edits))
+            Row(
+                "",
+                "",
+                one.gain / (one.noise or sigma),
+                (),
+                self.change({}, one.edits),
+                ELSEWHERE if one.noise else UNPAIRED,
+            )
             for one in earlier
             if one.edits and not one.after
         ]
@@ -258,7 +267,7 @@ class Model:
     def _add_luck(self, row: Row, vector: np.ndarray) -> float:
         """Add the luck of the two versions' scores to a row of the design. Returns the variance of what remains of its gain."""
         if not row.seeds:
-            return UNPAIRED
+            return row.unpaired
         share = 1 / len(row.seeds)
         known = (row.version, row.seeds[0]) in self._luck
         for seed in row.seeds:

@@ -53,7 +53,8 @@ class Earlier(Event, frozen=True, kw_only=True):
     """What is known from elsewhere when a run begins. Agents may use it; verdicts do not.
 
     Attributes:
-        effects: What experiments on this dataset, with this profile and a similar budget, have gained. Each change once.
+        effects: What experiments on this dataset, with this profile and a similar budget, have gained. Each change once. Of recorded nights
+            under other conditions only the ideas, with their `noise`.
         runs: The earlier runs in these logs that they come from.
         own: The number of experiments of these runs.
         shipped: The number of effects of recorded nights and a benchmark, which come with AutoResearch.

@@ -497,6 +497,18 @@ def test_what_an_earlier_run_measured_can_turn_out_otherwise() -> None:
     assert expected[0] > 0 > expected[1] and expected[1] < -1
 
 
+def test_what_was_measured_under_other_conditions_only_says_what_to_try_first() -> None:
+    def expected(gain: float, noise: float | None) -> float:
+        known = Effect(gain=gain, edits=("key-shift",), noise=noise)
+        record = Record((), {}, 0.001, (known,))
+        return Model(record.rows, {}, ("key-shift",)).expected.gain(Change({}, frozenset(("key-shift",))))
+
+    unknown = Model((), {}, ("key-shift",)).expected.gain(Change({}, frozenset(("key-shift",))))
+    lost, gained = expected(-0.03, 0.003), expected(0.03, 0.003)
+    assert lost < unknown < gained < expected(0.01, None), "ten times the noise in both cases"
+    assert expected(0.03, 0.003) == pytest.approx(expected(0.3, 0.03)), "it counts in units of the noise there"
+
+
 def test_lines_of_the_backlog_of_which_all_was_tried_leave_room_for_other_changes() -> None:
     every = {knob.name: knob for knob in knobs.read(SOURCE)}
     lines = tuple(f"{verb} {name}" for verb in ("try", "explore", "test", "tune", "vary", "look at") for name in every)
