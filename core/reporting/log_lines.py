@@ -144,13 +144,9 @@ def _earlier(event: ev.Earlier) -> str:
     named, more = ", ".join(event.runs[:NAMED]), len(event.runs) - NAMED
     runs = f"{named} and {more} more" if more > 0 else named
     sources = [f"{phrases.count(event.own, 'experiment')} of {runs}"] if event.own else []
-    sources += (
-        [
-            f"{phrases.count(event.shipped, 'experiment')} of recorded nights{_ELSEWHERE if any(effect.noise for effect in event.effects) else ''}"
-        ]
-        if event.shipped
-        else []
-    )
+    if event.shipped:
+        elsewhere = _ELSEWHERE if any(effect.noise for effect in event.effects) else ""
+        sources.append(f"{phrases.count(event.shipped, 'experiment')} of recorded nights{elsewhere}")
     return f"known from earlier runs: the effects of {' and of '.join(sources)}"
 
 

@@ -125,16 +125,7 @@ class Record:
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
         self.rows = [self._row(one, sigma) for one in informative]
         self.rows += [  # a knob's loss on one side would promise a gain on the other, so only ideas are rows
-            Row(
-                "",
-                "",
-                one.gain / (one.noise or sigma),
-                (),
-                self.change({}, one.edits),
-                ELSEWHERE if one.noise else UNPAIRED,
-            )
-            for one in earlier
-            if one.edits and not one.after
+            self._row_of_earlier(one, sigma) for one in earlier if one.edits and not one.after
         ]
         self.screened = frozenset(  # factors with a score
             name for row in self.rows if row.seeds for name in row.change.added | row.change.removed
@@ -150,6 +141,10 @@ class Record:
         if experiment.gain is None:
             return Row(experiment.fingerprint, experiment.parent, FAILED_GAIN, (), change)
         return Row(experiment.fingerprint, experiment.parent, experiment.gain / sigma, experiment.seeds, change)
+
+    def _row_of_earlier(self, effect: Effect, sigma: float) -> Row:
+        noise, variance = (sigma, UNPAIRED) if effect.noise is None else (effect.noise, ELSEWHERE)
+        return Row("", "", effect.gain / noise, (), self.change({}, effect.edits), variance)
 
     def change(self, constants: Mapping[str, tuple[Value, Value]], edits: Iterable[str] = ()) -> Change:
         """Return a change of constants (values before and after) and edits in the terms of the model."""
