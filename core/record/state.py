@@ -55,7 +55,7 @@ class State:
     baseline_failure: ev.Measured | None = None
     disturbances: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its disturbed jobs in a row
     failures: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its failed jobs in a row
-    beside: set[str] = field(default_factory=set)  # jobs that ran when another of their commit failed
+    beside: set[str] = field(default_factory=set)  # running jobs that began before another job of their commit failed
     kept: list[int] = field(default_factory=list)
     hypotheses: dict[str, int] = field(default_factory=dict)  # hypothesis -> the latest experiment that has it
     open: dict[int, Experiment] = field(default_factory=dict)  # experiments without a verdict

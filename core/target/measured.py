@@ -12,8 +12,8 @@ from functools import partial
 from core.model import Effect, Value
 from core.target.target import Measured
 
-_on_a_cpu = partial(Measured, device="cpu", dataset="python", budget_s=60.0, noise=0.0028)
-ALIKE = ("cpu", "cpu-fp32")  # profiles with the same train.py but for DEPTH
+PROFILES = ("cpu", "cpu-fp32")  # they differ only in DEPTH and the precision
+_on_a_cpu = partial(Measured, device="cpu", profiles=PROFILES, dataset="python", budget_s=60.0, noise=0.0028)
 
 
 def _effect(gain: float, *edits: str, step: str = "", **moves: tuple[Value, Value]) -> Effect:
@@ -23,7 +23,6 @@ def _effect(gain: float, *edits: str, step: str = "", **moves: tuple[Value, Valu
 
 
 FOUND = _on_a_cpu(  # with the profile cpu-fp32, which starts with DEPTH 1
-    profiles=ALIKE,
     effects=(
         _effect(0.01009, "unembed-init", "momentum-warm-up", MLP_RATIO=(4, 3), EMBED_LR=(0.2, 0.263)),
         _effect(0.02043, step="DEPTH up", DEPTH=(1, 2)),
@@ -58,7 +57,6 @@ FOUND = _on_a_cpu(  # with the profile cpu-fp32, which starts with DEPTH 1
     ),
 )
 FIFTY = _on_a_cpu(  # the same profile
-    profiles=ALIKE,
     effects=(
         _effect(-0.03598, step="SEQ_LEN up", SEQ_LEN=(256, 512), TOTAL_BATCH=(2048, 4096)),
         _effect(0.01132, "no-embedding-norm"),
@@ -113,7 +111,6 @@ FIFTY = _on_a_cpu(  # the same profile
     ),
 )
 FORTY = _on_a_cpu(  # with the profile cpu
-    profiles=ALIKE,
     effects=(
         _effect(0.00389, "momentum-warm-up"),
         _effect(0.00209, "short-first"),
@@ -139,4 +136,4 @@ FORTY = _on_a_cpu(  # with the profile cpu
         _effect(-0.15574, "shifted-value"),
     ),
 )
-OVER_SEEDS = _on_a_cpu(profiles=ALIKE, effects=(_effect(0.01069, "bigrams"),))
+OVER_SEEDS = _on_a_cpu(effects=(_effect(0.01069, "bigrams"),))
