@@ -263,6 +263,14 @@ def test_the_rule_is_as_strict_and_as_strong_when_several_pairs_are_measured_at_
     assert four.kept > one.kept - 0.05 and four.rounds < 0.75 * one.rounds and four.pairs < 1.25 * one.pairs
 
 
+def test_a_clear_gain_is_kept_after_more_than_the_most_pairs_too() -> None:
+    seeds = [policy.seed(1, index) for index in range(policy.MAX_PAIRS + 1)]
+    better, same = ({seed: score for seed in seeds} for score in (1.5, 1.599))
+    incumbent = dict.fromkeys(seeds, 1.6)
+    assert policy.decide(better, incumbent, 0.01, run_seed=1).action == "keep"
+    assert policy.decide(same, incumbent, 0.01, run_seed=1).action == "discard"
+
+
 def test_real_gains_are_found() -> None:
     found = nights.simulate(60, 100, 1, 1.0)
     share = {effect: found.kept[effect] / found.tried[effect] for effect in nights.EFFECTS}
