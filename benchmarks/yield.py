@@ -1,12 +1,14 @@
 """What a night finds: real runs of several agents with the same number of trainings, and their results measured afresh.
 
     python benchmarks/yield.py --keep FOLDER [--arms search tpe random] [--seeds 1 2 3] [--trainings 60] [--budget 60]
-                               [--fresh 8] [--no-earlier] [--profile NAME] [--picture FILE.png]
+                               [--fresh 8] [--each] [--longer 4] [--no-earlier] [--profile NAME]
+                               [--picture FILE.png]
 
 An arm is an agent as in `--agent`, or `tpe` (joint TPE) or `random` (uniform values) over the knobs that matter most. `search@REF` is
 the agent of another commit, such as `search@v0.1`. Each run ends after the trainings, the repeats of the keep rule included. Its start and its best
-are then trained on fresh seeds and scored on the test split. Measurements in FOLDER are continued. By default `search` knows what earlier
-runs measured; with --no-earlier all arms begin without knowledge.
+are then trained on fresh seeds and scored on the test split; with --each, every kept change between them too, so that each one is
+measured alone. --longer trains the start and the best with three times the budget as well. Measurements in FOLDER are continued. By
+default `search` knows what earlier runs measured; with --no-earlier all arms begin without knowledge.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ from figures import mean, mean_error
 
 from core.judging import final_check, schedule
 from core.judging.final_check import FinalCheck
+from core.model import Role
 from core.record import events as ev
 from core.record import journal
 from core.record.fold import apply
 from core.record.state import State
+from core.reporting import kept_afresh
 from nanochat.contract.job import Outcome
 
 NAME = "night"
@@ -48,6 +52,9 @@ class Found:
     kept: int
     curve: tuple[float, ...]  # gain of the best over the start by the run's own scores, in bpb, after each training
     checked: FinalCheck | None  # None if nothing was kept, or nothing was measured afresh
+    steps: tuple[str, ...] = ()  # the kept changes alone, measured afresh, as lines
+    holding: tuple[int, int] = (0, 0)  # kept changes that hold alone, and those that were measured
+    longer: FinalCheck | None = None  # with three times the budget
 
     @property
     def gain(self) -> float:
@@ -99,12 +106,19 @@ def run(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> None:
             print(f"{folder} has {trained(path)} of {options.trainings} trainings; log.txt there says why.")
     if options.fresh and read(path, arm, seed, options.trainings).kept:
         _check_out(tree, "HEAD")  # an earlier version has another final check
-        words = ["report", NAME, "--logs", str(folder / "logs"), "--seeds", str(options.fresh)]
-        subprocess.run([sys.executable, "-m", "core.cli", *words], cwd=tree, check=True, stdout=subprocess.DEVNULL)
+        _report(folder, "--seeds", str(options.fresh), *(["--each"] if options.each else []))
+        if options.longer:
+            _report(folder, "--longer", "--seeds", str(options.longer))
+
+
+def _report(folder: Path, *options: str) -> None:
+    words = [sys.executable, "-m", "core.cli", "report", NAME, "--logs", str(folder / "logs"), *options]
+    subprocess.run(words, cwd=folder / "tree", check=True, stdout=subprocess.DEVNULL)
 
 
 def _check_out(tree: Path, ref: str) -> None:
-    """Check out a commit that is named as in this repository."""
+    """Check out a commit that is named as in this repository. It may be newer than the clone."""
+    subprocess.run(["git", "fetch", "-q", str(ROOT)], cwd=tree, check=True)
     found = subprocess.run(
         ["git", "rev-parse", f"{ref}^{{commit}}"], cwd=ROOT, check=True, capture_output=True, text=True
     )
@@ -120,8 +134,12 @@ def read(path: Path, arm: str, seed: int, trainings: int) -> Found:
             curve.append(_gain(state))
         elif isinstance(event, ev.Judged) and curve:
             curve[-1] = _gain(state)
-    checked = final_check.outcome(state, schedule.noise(state).sigma)
-    return Found(arm, seed, len(curve), len(state.kept), tuple(curve[:trainings]), checked)
+    sigma = schedule.noise(state).sigma
+    checked, longer = (final_check.outcome(state, sigma, role) for role in (Role.FINAL, Role.LONGER))
+    steps = final_check.steps(state, sigma)
+    holding = sum(step.holds for step in steps.values()), len(steps)
+    lines = tuple(kept_afresh.lines(state, sigma)) if steps else ()
+    return Found(arm, seed, len(curve), len(state.kept), tuple(curve[:trainings]), checked, lines, holding, longer)
 
 
 def _gain(state: State) -> float:
@@ -138,6 +156,13 @@ def table(found: Sequence[Found]) -> Iterator[str]:
             f"{one.gain:.4f} ± {one.checked.error:.4f}" if one.checked else "0 (nothing kept)" if not one.kept else "-"
         )
         yield f"{one.arm:<24}{one.seed:>5}{one.trainings:>11}{one.kept:>6}{own:>17.4f}{fresh:>22}"
+    for one in found:
+        yield from (f"{one.arm} {one.seed}  {line}" for line in one.steps)
+        if one.longer is not None:
+            yield f"{one.arm} {one.seed}  three times the budget: {-one.longer.change:.4f} ± {one.longer.error:.4f} on {one.longer.seeds} seeds"
+    if any(one.steps for one in found):
+        holding, measured = (sum(one.holding[index] for one in found) for index in (0, 1))
+        yield f"{holding} of {measured} kept changes hold alone"
     for arm in dict.fromkeys(one.arm for one in found):
         gains = [one.gain for one in found if one.arm == arm and (one.checked or not one.kept)]
         if gains:
@@ -177,6 +202,12 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=60)
     parser.add_argument("--budget", type=float, default=60.0)
     parser.add_argument("--fresh", type=int, default=8, help="fresh seeds for the start and the best; 0 for none")
+    parser.add_argument(
+        "--each", action="store_true", help="measure every kept change alone on the fresh seeds as well"
+    )
+    parser.add_argument(
+        "--longer", type=int, default=0, metavar="N", help="seeds with three times the budget; 0 for none"
+    )
     parser.add_argument("--no-earlier", action="store_true", help="begin without what earlier runs measured")
     parser.add_argument("--profile")
     parser.add_argument("--picture", type=Path, metavar="FILE.png")

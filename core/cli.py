@@ -182,6 +182,9 @@ def final_report(
         bool,
         typer.Option("--longer", help="Use three times the budget, to see whether the gain holds in longer trainings."),
     ] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="Measure every kept change alone as well, each against the best before it.")
+    ] = False,
     html: Annotated[
         bool, typer.Option("--html", help="Train nothing; write report.html and report.png of what was found so far.")
     ] = False,
@@ -199,11 +202,11 @@ def final_report(
         if html:
             from core.run import report_file
 
-            report_file.command(project, folder.name, trains=longer or seeds is not None)
+            report_file.command(project, folder.name, trains=longer or each or seeds is not None)
         else:
             from core import report_command
 
-            report_command.final(project, folder.name, seeds, longer=longer, beside=beside)
+            report_command.final(project, folder.name, seeds, longer=longer, each=each, beside=beside)
     if as_json:
         from core.run import facts_commands
 

@@ -11,7 +11,7 @@ from core.execution.base import ExecutorFailed
 from core.judging.final_check import SEEDS, FinalCheck
 from core.machine.project import Project, UsageError
 from core.model import Role
-from core.reporting import phrases
+from core.reporting import kept_afresh, phrases
 from core.run.background import say, tell, typeset
 from core.run.device_use import check_run_device
 from core.run.final_report import report
@@ -20,8 +20,18 @@ from core.run.options import Options
 from core.run.plan import make_plan
 from core.session import INTERRUPTED, print_event, slot_of, write_run_report
 
+EACH_OR_LONGER = "--each measures the kept changes with the budget of the run, and --longer with a longer one. Give one of them. Nothing was done."
 
-def final(project: Project, name: str | None, seeds: int | None, *, longer: bool = False, beside: bool = False) -> None:
+
+def final(
+    project: Project,
+    name: str | None,
+    seeds: int | None,
+    *,
+    longer: bool = False,
+    each: bool = False,
+    beside: bool = False,
+) -> None:
     """Make the final check of a run on so many seeds (None for the usual number), print its outcome, and write the report.
 
     Args:
@@ -29,11 +39,14 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
         name: The name of the run; None for the usual choice.
         seeds: The number of seeds, those of earlier checks included.
         longer: With a longer budget.
+        each: Whether to measure every kept change alone as well.
         beside: Whether it may share its device with another run.
 
     Raises:
         UserError: It cannot be made.
     """
+    if each and longer:
+        raise UsageError(EACH_OR_LONGER)
     options = Options(name=project.pick(name).name)
     chosen = make_plan(project, options)
     if not beside:
@@ -46,7 +59,7 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
     async def work() -> FinalCheck:
         _interrupt_at_signals(signals.append)
         try:
-            return await report(active, executor, seeds or SEEDS, role)
+            return await report(active, executor, seeds or SEEDS, role, each=each)
         finally:
             await executor.close()
 
@@ -57,9 +70,11 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
             phrases.longer_result(outcome, active.state, resume) if longer else phrases.final_result(outcome, resume)
         )
         say(typeset(words))
+        for line in kept_afresh.lines(active.state, active.sigma) if each else ():
+            say(typeset(line))
         write_run_report(active)
     except KeyboardInterrupt:
-        tell(phrases.interrupted_check(active.state, role, seeds or SEEDS))
+        tell(phrases.interrupted_check(active.state, role, seeds or SEEDS, each=each))
         raise SystemExit(INTERRUPTED + (signals[0] if signals else signal.SIGINT)) from None
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error

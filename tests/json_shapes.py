@@ -22,7 +22,7 @@ from core.loop.trial import Proposed, Tried
 from core.record.experiment import Hint
 from core.record.live import Load, Picture, Slot, Waiting
 from core.reporting.comparison import Comparison, Side
-from core.reporting.highlights import Highlight, Topic
+from core.reporting.highlights import Afresh, Highlight, Topic
 from core.reporting.outcome import FinalCheck, Gain
 from core.reporting.results import Row
 from core.reporting.run_comparison import RunComparison, RunFacts
@@ -43,7 +43,7 @@ PARTS: dict[str, type] = {
     "loop": Loop, "best": Best, "gain": Gain, "check": FinalCheck, "experiment": Highlight, "topic": Topic, "latest": Recent, "agent": Score,
     "format": Form, "operator": Operated, "activity": Picture, "waiting": Waiting, "training": Slot, "load": Load, "side": Side,
     "run": RunFacts, "row": Row, "hint": Hint, "model": Facts, "text": Sample, "listed agent": Listed, "proposal": Tried,
-    "machine check": Check,
+    "machine check": Check, "measured afresh": Afresh,
 }  # fmt: skip
 BY_HAND = {
     "config": {"files", "values"},

@@ -24,7 +24,7 @@ READ_SIDE = {
         "backlog", "events", "experiment", "fold", "hints", "journal", "live", "run_lock", "state",
     )),
     *(f"core.reporting.{name}" for name in (
-        "activity", "axes", "comparison", "findings", "log_lines", "phrases", "results", "run_comparison", "run_table",
+        "activity", "axes", "comparison", "findings", "kept_afresh", "log_lines", "phrases", "results", "run_comparison", "run_table",
         "scoreboard", "status", "summary",
     )),
     "core.run.applied", "core.run.comparing", "core.run.listing", "core.run.reading",

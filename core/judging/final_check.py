@@ -3,6 +3,8 @@
 Both are trained on seeds that no verdict used, and scored on the test split, which no experiment has seen. The kept changes were
 chosen by their scores, so these scores are a little too good. The final check has none of this bias.
 
+On request, the kept changes between the two are trained as well, so that each one is measured alone.
+
 A change can help only within the budget that it was found with. The longer check shows that.
 """
 
@@ -12,6 +14,7 @@ import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, zip_longest
 
 from core.judging import gain, pairing, policy
 from core.judging.gain import Difference
@@ -20,6 +23,7 @@ from core.model import Role
 from core.record.fold import CHECK_TRIES
 from core.record.state import Check, State
 from core.target import TARGET
+from core.verdicts import Verdict
 
 SEEDS = 3  # pairs of trainings in a final check
 FIRST = 1000  # index of the first seed; no verdict uses that many
@@ -71,52 +75,110 @@ class FinalCheck(Difference):
         return lost > CLEAR * math.hypot(self.error, self.chosen.error)
 
 
-def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterator[Work]:
-    """Yield the trainings that a check still needs and that are not running, in pairs that are close in time.
+@dataclass(frozen=True)
+class Step:
+    """A kept change alone, measured afresh against the best before it.
 
-    Nothing is wanted before a change was kept, and while another training runs. A seed on which one of the two failed is left out.
-    If the machine's speed has changed too much between the two, the earlier one is trained again. The same applies if they were trained
-    on nodes that give different scores. If there are such nodes, the second of a pair is trained after the first, on its node.
+    Attributes:
+        change: Its mean paired difference on the test split, in bpb; negative is better.
+        error: The standard error of `change`, in bpb.
+        seeds: Number of fresh seeds.
+        is_simplification: Whether it was kept for its shorter code and not for a gain.
+    """
+
+    change: float
+    error: float
+    seeds: int
+    is_simplification: bool
+
+    @property
+    def needed(self) -> float:
+        """The smallest change, in bpb, that is beyond the noise."""
+        return CLEAR * self.error
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is better by more than the noise. A simplification holds if it is not worse by more than the noise."""
+        return not self.is_worse if self.is_simplification else TARGET.gain(self.change) > self.needed
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is worse by more than the noise."""
+        return TARGET.gain(self.change) < -self.needed
+
+
+def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL, *, each: bool = False) -> Iterator[Work]:
+    """Yield the trainings that a check still needs and that are not running. Those of a seed are close in time.
+
+    Nothing is wanted before a change was kept, and while another training runs. A seed on which the start or the best failed is left
+    out. If the machine's speed has changed too much between two that are compared, the earlier one is trained again. The same applies
+    if they were trained on nodes that give different scores. If there are such nodes, the trainings of a seed follow each other, on the
+    node of the first.
+
+    Args:
+        state: The state of the run.
+        seeds: The number of fresh seeds.
+        role: FINAL, or LONGER for that with a longer budget.
+        each: Whether all kept changes are trained, and not only the last.
     """
     if state.config is None or state.start_commit is None or not state.kept:
         return
     if any(launched.role is not role for launched in state.running.values()):
         return
-    both, check = (state.start_commit.commit, state.incumbent), state.check(role)
+    commits, check = _commits(state, each=each), state.check(role)
     first = FIRST if role is Role.FINAL else FIRST_LONGER
     running = {(launched.commit, launched.seed) for launched in state.running.values()}
     several = pairing.has_several_groups(state)
     for index in range(seeds):
         seed = policy.seed(state.config.seed, first + index)
-        lacking = _lacking(state, check, seed)
-        ordered = lacking if index % 2 == 0 else lacking[::-1]  # neither is always first
-        nodes = _nodes(state, check, seed, [commit for commit in both if commit not in lacking])
+        lacking = _lacking(state, check, seed, commits)
+        ordered = [commit for commit in _folded(commits) if commit in lacking][
+            :: -1 if index % 2 else 1
+        ]  # none is always first
+        nodes = _nodes(state, check, seed, [commit for commit in commits if commit not in lacking])
         for commit in ordered[:1] if several else ordered:
             if (commit, seed) not in running:
                 yield Work(role, commit, seed, nodes=nodes)
 
 
-def _lacking(state: State, check: Check, seed: int) -> list[str]:
-    """Return which of the two are still to be trained on a seed. None if one of them has failed there too often."""
-    assert state.start_commit is not None
-    both = (state.start_commit.commit, state.incumbent)
-    lacking = [commit for commit in both if seed not in check.scores.get(commit, {})]
-    if not lacking and not _comparable(state, check, seed):
-        lacking = [min(both, key=lambda commit: check.conditions[commit][seed].turn)]
-    return [] if any(check.tries.get((commit, seed), 0) >= CHECK_TRIES for commit in lacking) else lacking
+def _commits(state: State, *, each: bool = False) -> list[str]:
+    """Return the commits that are trained: the start and the best, or with `each` the start and all kept changes, in order."""
+    return state.commits if each else [state.commits[0], state.incumbent]
+
+
+def _folded(commits: list[str]) -> list[str]:
+    """Return the commits in an order in which all that are compared are at most two trainings apart.
+
+    These are the neighbours, and the first and the last: a ring, which is laid flat.
+    """
+    half = (len(commits) + 1) // 2
+    both = zip_longest(commits[:half], reversed(commits[half:]))
+    return [commit for one in both for commit in one if commit is not None]
+
+
+def _lacking(state: State, check: Check, seed: int, commits: list[str]) -> list[str]:
+    """Return which of these commits are still to be trained on a seed. None if the first or the last has failed there too often."""
+    lacking = {commit for commit in commits if seed not in check.scores.get(commit, {})}
+    given_up = {commit for commit in commits if check.tries.get((commit, seed), 0) >= CHECK_TRIES}
+    if lacking <= given_up:
+        scored = [commit for commit in commits if commit not in lacking]
+        for here, there in {*pairwise(scored), (commits[0], commits[-1])}:
+            if not _comparable(state, check, seed, here, there):
+                lacking.add(min((here, there), key=lambda commit: check.conditions[commit][seed].turn))
+    if lacking & given_up & {commits[0], commits[-1]}:
+        return []
+    return [commit for commit in commits if commit in lacking - given_up]
 
 
 def _nodes(state: State, check: Check, seed: int, measured: list[str]) -> tuple[str, ...]:
-    """Return the nodes on which a score on a seed would form a pair with that of the commit that has one, if any."""
+    """Return the nodes on which a score on a seed would form a pair with that of the commits that have one, if any."""
     conditions = [check.conditions.get(commit, {}).get(seed) for commit in measured]
     return pairing.nodes_in_groups(state, [condition.node for condition in conditions if condition is not None])
 
 
-def _comparable(state: State, check: Check, seed: int) -> bool:
-    """Return whether the start's and the best's scores on a seed form a pair."""
-    assert state.start_commit is not None
-    both = (state.start_commit.commit, state.incumbent)
-    here, there = (check.conditions.get(commit, {}).get(seed) for commit in both)
+def _comparable(state: State, check: Check, seed: int, first: str, second: str) -> bool:
+    """Return whether the scores of two commits on a seed form a pair."""
+    here, there = (check.conditions.get(commit, {}).get(seed) for commit in (first, second))
     return pairing.comparable(state, here, there)
 
 
@@ -131,34 +193,63 @@ def outcome(state: State, sigma: float, role: Role = Role.FINAL, until_t: float 
     """
     if state.config is None or state.start_commit is None or not state.kept:
         return None
-    check = state.check(role)
-    start, best = (check.scores.get(commit, {}) for commit in (state.start_commit.commit, state.incumbent))
-    shared = [seed for seed in start if seed in best and _comparable(state, check, seed)]
-    times = {
-        seed: max(by_seed[seed].t for by_seed in check.conditions.values() if seed in by_seed)
-        for seed in shared
-        if math.isfinite(until_t)
-    }
-    shared = [seed for seed in shared if times.get(seed, 0.0) <= until_t]
+    check, both = state.check(role), _commits(state)
+    start, best = (check.scores.get(commit, {}) for commit in both)
+    shared = [seed for seed in _shared(state, check, *both) if _scored_t(check, seed, both) <= until_t]
     if not shared:
         return None
     n = len(shared)
     mean_start, mean_best = (sum(scores[seed] for seed in shared) / n for scores in (start, best))
-    scatter = statistics.stdev(best[seed] - start[seed] for seed in shared) if n > 2 else 0.0
     return FinalCheck(
         mean_start,
         mean_best,
-        error=max(sigma * math.sqrt(2), scatter) / math.sqrt(n),
+        error=_error([best[seed] - start[seed] for seed in shared], sigma),
         seeds=n,
         wanted=n + _pending(state, check, role, shared),
         chosen=gain.so_far(state, sigma) if role is Role.FINAL else None,
     )
 
 
+def steps(state: State, sigma: float) -> dict[int, Step]:
+    """Return what the final check has found about each kept change alone, as number -> step. Those without a pair are left out.
+
+    Without `each` in `next_work` this is at most the only kept change. `sigma`: noise of one measurement, in bpb.
+    """
+    check, found = state.check(Role.FINAL), dict[int, Step]()
+    for number in state.kept:
+        experiment = state.experiments[number]
+        both = experiment.parent, experiment.commit
+        before, after = (check.scores.get(commit, {}) for commit in both)
+        changes = [after[seed] - before[seed] for seed in _shared(state, check, *both)]
+        if changes:
+            simpler = experiment.verdict is Verdict.SIMPLIFICATION
+            found[number] = Step(statistics.fmean(changes), _error(changes, sigma), len(changes), simpler)
+    return found
+
+
+def _shared(state: State, check: Check, first: str, second: str) -> list[int]:
+    """Return the seeds on which the scores of two commits form a pair."""
+    here, there = (check.scores.get(commit, {}) for commit in (first, second))
+    return [seed for seed in here if seed in there and _comparable(state, check, seed, first, second)]
+
+
+def _scored_t(check: Check, seed: int, commits: list[str]) -> float:
+    """Return when the last of these commits was scored on a seed, in seconds since the epoch. 0 if earlier versions did not note it."""
+    conditions = (check.conditions.get(commit, {}).get(seed) for commit in commits)
+    return max((condition.t for condition in conditions if condition is not None), default=0.0)
+
+
+def _error(changes: list[float], sigma: float) -> float:
+    """Return the standard error of a mean paired difference: from the run's noise, or from these pairs if they scatter more."""
+    scatter = statistics.stdev(changes) if len(changes) > 2 else 0.0
+    return max(sigma * math.sqrt(2), scatter) / math.sqrt(len(changes))
+
+
 def _pending(state: State, check: Check, role: Role, measured: list[int]) -> int:
     """Return how many seeds are still to be measured."""
     assert state.config is not None
+    both = _commits(state)
     planned = (state.started.final_seeds if state.started is not None and role is Role.FINAL else 0) or SEEDS
     first = FIRST if role is Role.FINAL else FIRST_LONGER
     seeds = {policy.seed(state.config.seed, first + index) for index in range(planned)} - set(measured)
-    return max(0, min(sum(bool(_lacking(state, check, seed)) for seed in seeds), planned - len(measured)))
+    return max(0, min(sum(bool(_lacking(state, check, seed, both)) for seed in seeds), planned - len(measured)))

@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from core.judging import gain
+from core.judging import final_check, gain
+from core.judging.final_check import Step
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import phrases
@@ -17,6 +18,22 @@ from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
 MOST = 5  # of near misses, and of the changes that hurt most
+
+
+class Afresh(Data, frozen=True, kw_only=True):
+    """A kept change alone on fresh seeds, against the best before it.
+
+    Attributes:
+        change: Mean paired difference on the test split, in bpb; negative is better.
+        error: Standard error of `change`, in bpb.
+        seeds: Number of fresh seeds.
+        holds: Whether it is better by more than the noise, or simpler and not clearly worse.
+    """
+
+    change: float
+    error: float
+    seeds: int
+    holds: bool
 
 
 class Highlight(Data, frozen=True, kw_only=True):
@@ -36,6 +53,7 @@ class Highlight(Data, frozen=True, kw_only=True):
         agent: Who proposed it.
         commit: Its commit.
         added, removed: Lines of its change.
+        afresh: The same change on fresh seeds, if it was kept and measured alone; else None.
     """
 
     number: int
@@ -51,6 +69,7 @@ class Highlight(Data, frozen=True, kw_only=True):
     commit: str
     added: int
     removed: int
+    afresh: Afresh | None = None
 
     @property
     def full_name(self) -> str:
@@ -148,7 +167,7 @@ def _least(candidates: Iterable[tuple[float, Experiment]]) -> list[Experiment]:
 
 
 def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -> tuple[Highlight, ...]:
-    scale = gain.Scale(state)
+    scale, fresh = gain.Scale(state), final_check.steps(state, sigma)
     return tuple(
         Highlight(
             number=e.number,
@@ -164,6 +183,13 @@ def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -
             commit=e.commit,
             added=e.added,
             removed=e.removed,
+            afresh=_afresh(fresh.get(e.number)),
         )
         for e, names in ((e, parts(e)) for e in experiments)
     )
+
+
+def _afresh(step: Step | None) -> Afresh | None:
+    if step is None:
+        return None
+    return Afresh(change=step.change, error=step.error, seeds=step.seeds, holds=step.holds)

@@ -174,8 +174,12 @@ def _on_top(state: State) -> str:
 
 
 def _which(commit: str, state: State) -> str:
-    """Return which of the two commits of a check it is."""
-    return "the start" if commit == state.commits[0] else "the best"
+    """Return which of the commits of a check it is."""
+    if commit in (state.commits[0], state.incumbent):
+        return "the start" if commit == state.commits[0] else "the best"
+    return next(
+        (f"#{number}" for number in state.kept if state.experiments[number].commit == commit), "an earlier best"
+    )
 
 
 def _instead(notes: Notes) -> str:

@@ -151,13 +151,15 @@ def _kept(report: Report) -> str:
     if not report.kept:
         nothing = ("Nothing was kept. The start is still the best.", *report.advice)
         return markup.section("Kept changes", *map(markup.paragraph, nothing))
-    columns = ("#", "change", phrases.BPB, "pairs", TARGET.metric, "agent")
+    fresh = ("measured afresh",) if any(row.afresh is not None for row in report.kept) else ()
+    columns = ("#", "change", phrases.BPB, "pairs", *fresh, TARGET.metric, "agent")
     rows = [
         (
             str(row.number),
             page_experiments.what(row),
             markup.own(row.change_words),
             str(row.pairs or "–"),
+            *(_afresh(row) for _ in fresh),
             _score(row),
             markup.plain(row.agent),
         )
@@ -167,7 +169,9 @@ def _kept(report: Report) -> str:
     note = "Each change is against the best before it, as it is estimated now; ± is the standard error."
     if not all(row.pairs for row in report.kept):
         note += " A change without pairs is the difference of two comparisons with the start."
-    table = markup.table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
+    if fresh:
+        note += " Measured afresh is the change alone on fresh seeds and the test split, with their number."
+    table = markup.table(columns, rows, (columns[2], "pairs", *fresh, TARGET.metric), diffs)
     return markup.section("Kept changes", table, markup.paragraph(note, "note"))
 
 
@@ -175,6 +179,12 @@ def _change(report: Report, row: Highlight) -> str:
     diff = report.material.diffs.get(row.number, "")
     title = f"+{row.added} −{row.removed} lines, commit {row.commit[:7]}"
     return markup.folded(title, markup.diff(diff)) if diff else f"<small>{markup.plain(title)}</small>"
+
+
+def _afresh(row: Highlight) -> str:
+    if row.afresh is None:
+        return "–"
+    return markup.own(f"{phrases.change(row.afresh.change, row.afresh.error)} ({row.afresh.seeds})")
 
 
 def _score(row: Highlight) -> str:

@@ -146,9 +146,10 @@ def checks(state: State, sigma: float) -> list[str]:
     ]
 
 
-def interrupted_check(state: State, role: Role, seeds: int) -> str:
+def interrupted_check(state: State, role: Role, seeds: int, *, each: bool = False) -> str:
     """Return what an interrupted check has measured, and how it continues, as sentences. `seeds`: the seeds that were asked for."""
-    options = (["--longer"] if role is Role.LONGER else []) + (["--seeds", str(seeds)] if seeds != SEEDS else [])
+    options = [*(["--longer"] if role is Role.LONGER else []), *(["--each"] if each else [])]
+    options += ["--seeds", str(seeds)] if seeds != SEEDS else []
     measured = state.check(role).scores
     both = [measured.get(commit, {}).keys() for commit in (state.commits[0], state.incumbent)]
     pairs = len(both[0] & both[1])

@@ -10,6 +10,7 @@ from core.judging import schedule
 from core.machine.project import Project, UsageError, shown_path
 from core.reporting import highlights, publish
 from core.reporting.commit_message import commit_message
+from core.reporting.highlights import Highlight
 from core.reporting.outcome import FinalCheck, Gain
 from core.reporting.results import NOTEBOOK, Row
 from core.run.applied import is_applied
@@ -44,6 +45,7 @@ class Reported(Data, frozen=True, kw_only=True):
         gain: The gain so far; None before the start was measured.
         final_check: The gain measured afresh; None before that.
         longer_check: The same with a longer budget.
+        kept_changes: The kept changes, in order; with what each has gained alone on fresh seeds, if that was measured.
     """
 
     run: str
@@ -52,6 +54,7 @@ class Reported(Data, frozen=True, kw_only=True):
     gain: Gain | None
     final_check: FinalCheck | None
     longer_check: FinalCheck | None
+    kept_changes: tuple[Highlight, ...]
 
 
 class Application(Data, frozen=True, kw_only=True):
@@ -96,6 +99,7 @@ def reported(folder: Path) -> Reported:
         gain=run_status.gain,
         final_check=run_status.final_check,
         longer_check=run_status.longer_check,
+        kept_changes=run_status.kept_changes,
     )
 
 

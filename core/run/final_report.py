@@ -13,8 +13,12 @@ from core.run.active import ActiveRun
 from nanochat.contract.job import Job, Outcome, Result
 
 
-async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role = Role.FINAL) -> FinalCheck:
+async def report(
+    active: ActiveRun, executor: Executor, seeds: int, role: Role = Role.FINAL, *, each: bool = False
+) -> FinalCheck:
     """Train the start and the incumbent on fresh seeds, and score both on the test split. With a longer budget for LONGER.
+
+    With `each`, the kept changes between the two are trained as well.
 
     Each training is recorded. Those that an earlier check has recorded are not repeated.
 
@@ -27,7 +31,7 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
             f"Run {active.name} has kept nothing yet, so there is nothing to report on. Nothing was trained."
         )
     last = "its earlier trainings failed, and --seeds N with a larger N tries other seeds"
-    while work := next(final_check.next_work(active.state, seeds, role), None):
+    while work := next(final_check.next_work(active.state, seeds, role, each=each), None):
         job = active.trainings.launch(work, 0)
         active.seal.check()
         result, placed = await _run(executor, job, work.nodes)

@@ -66,7 +66,9 @@ def command(project: Project, name: str | None, *, trains: bool) -> None:
     `trains`: whether options were given that only make sense for the final check, which trains.
     """
     if trains:
-        raise UsageError("--seeds and --longer train, and --html trains nothing. Give one of them. Nothing was done.")
+        raise UsageError(
+            "--seeds, --each and --longer train, and --html trains nothing. Give one of them. Nothing was done."
+        )
     say(" ".join(map(str, write(project, project.pick(name)))))
 
 

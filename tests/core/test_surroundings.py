@@ -87,7 +87,7 @@ def call(place: Place, words: list[str], breaks: Callable[[Place], object]) -> t
             sys.stdout, sys.stderr = text["stdout"], text["stderr"]
             os.environ.update(AUTORESEARCH_DATA=str(place.data), HOME=str(place.root.parent), OLLAMA_HOST="127.0.0.1:9")
             session._work = lambda *_: None  # type: ignore[assignment]  # a start is what is tried here, and no training
-            report_command.final = lambda project, name, seeds, longer, beside: opening.open_run(  # type: ignore[assignment]
+            report_command.final = lambda project, name, seeds, longer, each, beside: opening.open_run(  # type: ignore[assignment]
                 project,
                 plan.make_plan(project, session.Options(name=project.pick(name).name)),
                 session.Options(),

@@ -81,6 +81,24 @@ def test_the_final_report_is_on_the_test_split(won: Product) -> None:
     assert won.strays() == [] and won.run("--agent", won.script(BETTER)).returncode == 0, "the run can still go on"
 
 
+def test_the_final_report_measures_each_kept_change_alone(computed: Product) -> None:
+    computed.compute(replace(WORLD, effects={"LR = 0.03": -0.2, "LR = 0.02": -0.1}))
+    ideas = computed.script(edit("Higher.", ("LR = 0.01", "LR = 0.02")), edit("More.", ("LR = 0.02", "LR = 0.03")))
+    for most in ("1", "2"):  # the second idea is a change of the first
+        assert computed.run("--agent", ideas, "--max-experiments", most).returncode == 0
+    assert computed.state().kept == [1, 2]
+    done = computed("report", "r", "--each", "--longer")
+    assert done.returncode == 1 and "Give one of them. Nothing was done." in done.stderr
+    done = computed("report", "r", "--each")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "2 of 2 kept changes hold alone." in text and text.count("on 3 fresh seeds: it holds.") == 2, text
+    page = (computed.logs / "r" / "report.html").read_text(encoding="utf-8")
+    assert "measured afresh</th>" in page and " (3)</td>" in page
+    before = computed.state().jobs
+    assert computed("report", "r", "--each").returncode == 0 and computed.state().jobs == before
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_report_says_how_to_continue(computed: Product, number: signal.Signals) -> None:
     assert computed.run("--agent", computed.script(BETTER)).returncode == 0

@@ -61,6 +61,7 @@ def test_each_command_prints_one_object_and_nothing_else(finished: Product) -> N
     assert isinstance(report, dict) and report["final_check"]["holds"] and report["picture"] == "logs/r/report.png"
     again = shown("report", "report", "--seeds", "4")
     assert isinstance(again, dict) and again["final_check"]["seeds"] == 4
+    assert [kept["afresh"]["seeds"] for kept in again["kept_changes"]] == [4], "the only change is the whole one"
     agents = shown("agents", "agents")
     assert isinstance(agents, dict) and agents["agents"][0]["agent"] == "search"
     proposed = shown("propose", "propose", "--agent", "search", "-n", "2")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
-from core.judging import pairing, schedule
+from core.judging import final_check, pairing, schedule
 from core.judging.gain import Contrast, Scale
 from core.record.experiment import Experiment
 from core.record.state import State
-from core.reporting import findings, phrases
+from core.reporting import findings, kept_afresh, phrases
 from nanochat.contract.job import Speed
 from tui.view import expected, words
 from tui.view.curves import Curve
@@ -25,11 +25,13 @@ def experiment_facts(state: State, experiment: Experiment, verdict: str, width: 
     """Return the hypothesis, the finding, the verdict with its figures, the cost, the agent and the job. `verdict` is its text."""
     hypothesis = words.sanitize_line(experiment.hypothesis, 10_000)
     scale = Scale(state)
-    paired = scale.paired(experiment, schedule.noise(state).sigma if state.config else experiment.sigma)
+    sigma = schedule.noise(state).sigma if state.config else experiment.sigma
+    paired = scale.paired(experiment, sigma)
     facts = [
         *_verdict_facts(experiment, verdict, scale),
         *_score_facts(state, experiment, scale),
         *_change_facts(experiment, scale, paired),
+        *_afresh_facts(state, experiment, sigma),
         ("cost", _cost(experiment)),
         *_agent_facts(experiment),
         *_job_facts(state, experiment),
@@ -109,6 +111,12 @@ def _change_facts(experiment: Experiment, scale: Scale, paired: Contrast | None)
         found = f"{words.change(change)} on the scale of the run; {found}"
     noise = f"; noise {experiment.sigma:.4f} at the verdict" if experiment.sigma else ""
     return [("change", f"{found}{noise}")]
+
+
+def _afresh_facts(state: State, experiment: Experiment, sigma: float) -> list[Fact]:
+    """Return what a kept change alone has gained on fresh seeds, if that was measured."""
+    step = final_check.steps(state, sigma).get(experiment.number)
+    return [("afresh", kept_afresh.words(step))] if step is not None else []
 
 
 def _parents_score(state: State, experiment: Experiment) -> str:
