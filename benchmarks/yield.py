@@ -6,8 +6,8 @@
 
 An arm is an agent as in `--agent`, or `tpe` (joint TPE) or `random` (uniform values) over the knobs that matter most. `search@REF` is
 the agent of another commit, such as `search@v0.1`. Each run ends after the trainings, the repeats of the keep rule included. Its start and its best
-are then trained on fresh seeds and scored on the test split; with --each, every kept change between them too, so that each one is
-measured alone. --longer trains the start and the best with three times the budget as well. Measurements in FOLDER are continued. By
+are then trained on fresh seeds and scored on the test split; with --each, every kept change between them too, so that the
+table says which of them hold. --longer trains the start and the best with three times the budget as well. Measurements in FOLDER are continued. By
 default `search` knows what earlier runs measured; with --no-earlier all arms begin without knowledge.
 """
 
@@ -52,8 +52,8 @@ class Found:
     kept: int
     curve: tuple[float, ...]  # gain of the best over the start by the run's own scores, in bpb, after each training
     checked: FinalCheck | None  # None if nothing was kept, or nothing was measured afresh
-    steps: tuple[str, ...] = ()  # the kept changes alone, measured afresh, as lines
-    holding: tuple[int, int] = (0, 0)  # kept changes that hold alone, and those that were measured
+    steps: tuple[final_check.Step, ...] = ()  # the kept changes one by one, measured afresh
+    lines: tuple[str, ...] = ()  # the same as text
     longer: FinalCheck | None = None  # with three times the budget
 
     @property
@@ -118,11 +118,12 @@ def _report(folder: Path, *options: str) -> None:
 
 def _check_out(tree: Path, ref: str) -> None:
     """Check out a commit that is named as in this repository. It may be newer than the clone."""
-    subprocess.run(["git", "fetch", "-q", str(ROOT)], cwd=tree, check=True)
     found = subprocess.run(
         ["git", "rev-parse", f"{ref}^{{commit}}"], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    subprocess.run(["git", "checkout", "-q", "--detach", found.stdout.strip()], cwd=tree, check=True)
+    commit = found.stdout.strip()
+    subprocess.run(["git", "fetch", "-q", str(ROOT), commit], cwd=tree, check=True)
+    subprocess.run(["git", "checkout", "-q", "--detach", commit], cwd=tree, check=True)
 
 
 def read(path: Path, arm: str, seed: int, trainings: int) -> Found:
@@ -136,10 +137,9 @@ def read(path: Path, arm: str, seed: int, trainings: int) -> Found:
             curve[-1] = _gain(state)
     sigma = schedule.noise(state).sigma
     checked, longer = (final_check.outcome(state, sigma, role) for role in (Role.FINAL, Role.LONGER))
-    steps = final_check.steps(state, sigma)
-    holding = sum(step.holds for step in steps.values()), len(steps)
+    steps = tuple(final_check.steps(state, sigma).values())
     lines = tuple(kept_afresh.lines(state, sigma)) if steps else ()
-    return Found(arm, seed, len(curve), len(state.kept), tuple(curve[:trainings]), checked, lines, holding, longer)
+    return Found(arm, seed, len(curve), len(state.kept), tuple(curve[:trainings]), checked, steps, lines, longer)
 
 
 def _gain(state: State) -> float:
@@ -147,8 +147,11 @@ def _gain(state: State) -> float:
     return sum(state.experiments[number].gain or 0.0 for number in state.kept)
 
 
-def table(found: Sequence[Found]) -> Iterator[str]:
-    """Yield the lines of the table: each run, then the mean of each arm with its standard error over the seeds."""
+def table(found: Sequence[Found], *, each: bool = False) -> Iterator[str]:
+    """Yield the lines of the table: each run, then each arm: the mean over the seeds with its standard error, and the kept changes.
+
+    `each`: whether the kept changes were measured one by one.
+    """
     yield f"{'arm':<24}{'seed':>5}{'trainings':>11}{'kept':>6}{'gain in the run':>17}{'gain afresh':>22}"
     for one in found:
         own = one.curve[-1] if one.curve else 0.0
@@ -157,16 +160,21 @@ def table(found: Sequence[Found]) -> Iterator[str]:
         )
         yield f"{one.arm:<24}{one.seed:>5}{one.trainings:>11}{one.kept:>6}{own:>17.4f}{fresh:>22}"
     for one in found:
-        yield from (f"{one.arm} {one.seed}  {line}" for line in one.steps)
+        yield from (f"{one.arm} {one.seed}  {line}" for line in one.lines if each)
         if one.longer is not None:
-            yield f"{one.arm} {one.seed}  three times the budget: {-one.longer.change:.4f} ± {one.longer.error:.4f} on {one.longer.seeds} seeds"
-    if any(one.steps for one in found):
-        holding, measured = (sum(one.holding[index] for one in found) for index in (0, 1))
-        yield f"{holding} of {measured} kept changes hold alone"
+            gained = f"{-one.longer.change:.4f} ± {one.longer.error:.4f} on {one.longer.seeds} seeds"
+            yield f"{one.arm} {one.seed}  with three times the budget: {gained}"
     for arm in dict.fromkeys(one.arm for one in found):
         gains = [one.gain for one in found if one.arm == arm and (one.checked or not one.kept)]
         if gains:
             yield f"{arm:<24} mean gain afresh {mean(gains):.4f} ± {mean_error(gains):.4f} over {len(gains)} seeds"
+        steps = [step for one in found if one.arm == arm for step in one.steps if step.complete]
+        if each and steps:
+            gaining = [step for step in steps if not step.is_simplification]
+            simpler = [step for step in steps if step.is_simplification]
+            holding, cheap = (sum(step.holds for step in some) for some in (gaining, simpler))
+            words = f"{holding} of {len(gaining)} gains hold, {cheap} of {len(simpler)} simplifications are not clearly worse"
+            yield f"{arm:<24} {words}"
 
 
 def picture(found: Sequence[Found], path: Path) -> None:
@@ -224,7 +232,7 @@ def main() -> None:
                 print(list(table(found[-1:]))[1], flush=True)
     except KeyboardInterrupt:
         print("Interrupted. The same command continues.")
-    print(*table(found), sep="\n")
+    print(*table(found, each=options.each), sep="\n")
     if options.picture and found:
         picture(found, options.picture)
 

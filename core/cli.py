@@ -176,14 +176,14 @@ def final_report(
     name: Name = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of trainings of each, including earlier ones.", metavar="N", show_default="3"),
+        typer.Option(min=1, help="Number of fresh seeds, including earlier ones.", metavar="N", show_default="3"),
     ] = None,
     longer: Annotated[
         bool,
         typer.Option("--longer", help="Use three times the budget, to see whether the gain holds in longer trainings."),
     ] = False,
     each: Annotated[
-        bool, typer.Option("--each", help="Measure every kept change alone as well, each against the best before it.")
+        bool, typer.Option("--each", help="Measure every kept change as well, each against the best before it.")
     ] = False,
     html: Annotated[
         bool, typer.Option("--html", help="Train nothing; write report.html and report.png of what was found so far.")

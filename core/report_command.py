@@ -20,7 +20,9 @@ from core.run.options import Options
 from core.run.plan import make_plan
 from core.session import INTERRUPTED, print_event, slot_of, write_run_report
 
-EACH_OR_LONGER = "--each measures the kept changes with the budget of the run, and --longer with a longer one. Give one of them. Nothing was done."
+EACH_OR_LONGER = (
+    "--each trains with the budget of the run, and --longer with three times that. Give one of them. Nothing was done."
+)
 
 
 def final(
@@ -39,7 +41,7 @@ def final(
         name: The name of the run; None for the usual choice.
         seeds: The number of seeds, those of earlier checks included.
         longer: With a longer budget.
-        each: Whether to measure every kept change alone as well.
+        each: Whether to train all kept changes, and not only the last.
         beside: Whether it may share its device with another run.
 
     Raises:
@@ -59,6 +61,8 @@ def final(
     async def work() -> FinalCheck:
         _interrupt_at_signals(signals.append)
         try:
+            if plan := phrases.planned_check(active.state, seeds or SEEDS, role, each=each):
+                say(plan)
             return await report(active, executor, seeds or SEEDS, role, each=each)
         finally:
             await executor.close()
@@ -70,7 +74,7 @@ def final(
             phrases.longer_result(outcome, active.state, resume) if longer else phrases.final_result(outcome, resume)
         )
         say(typeset(words))
-        for line in kept_afresh.lines(active.state, active.sigma) if each else ():
+        for line in kept_afresh.lines(active.state, active.sigma, seeds or SEEDS) if each else ():
             say(typeset(line))
         write_run_report(active)
     except KeyboardInterrupt:

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
 from core.judging import gain, pairing, policy
 from core.judging.gain import Difference
+from core.judging.pairing import Pair
 from core.judging.schedule import Work
 from core.model import Role
+from core.record.experiment import Conditions
 from core.record.fold import CHECK_TRIES
 from core.record.state import Check, State
 from core.target import TARGET
@@ -77,19 +79,28 @@ class FinalCheck(Difference):
 
 @dataclass(frozen=True)
 class Step:
-    """A kept change alone, measured afresh against the best before it.
+    """A kept change, measured afresh against the best before it.
+
+    Neighbouring steps share the scores of one train.py, so their errors are not independent.
 
     Attributes:
         change: Its mean paired difference on the test split, in bpb; negative is better.
         error: The standard error of `change`, in bpb.
         seeds: Number of fresh seeds.
+        wanted: Number of seeds of the start and the best on which it can be measured.
         is_simplification: Whether it was kept for its shorter code and not for a gain.
     """
 
     change: float
     error: float
     seeds: int
+    wanted: int
     is_simplification: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether all seeds are measured. Before that there is no verdict."""
+        return self.seeds >= self.wanted
 
     @property
     def needed(self) -> float:
@@ -99,12 +110,13 @@ class Step:
     @property
     def holds(self) -> bool:
         """Whether it is better by more than the noise. A simplification holds if it is not worse by more than the noise."""
-        return not self.is_worse if self.is_simplification else TARGET.gain(self.change) > self.needed
+        holds = not self.is_worse if self.is_simplification else TARGET.gain(self.change) > self.needed
+        return self.complete and holds
 
     @property
     def is_worse(self) -> bool:
         """Whether it is worse by more than the noise."""
-        return TARGET.gain(self.change) < -self.needed
+        return self.complete and TARGET.gain(self.change) < -self.needed
 
 
 def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL, *, each: bool = False) -> Iterator[Work]:
@@ -135,7 +147,9 @@ def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL, *, each
         ordered = [commit for commit in _folded(commits) if commit in lacking][
             :: -1 if index % 2 else 1
         ]  # none is always first
-        nodes = _nodes(state, check, seed, [commit for commit in commits if commit not in lacking])
+        nodes = _nodes(
+            state, check, seed, [one for one in commits if one not in lacking and not _given_up(check, one, seed)]
+        )
         for commit in ordered[:1] if several else ordered:
             if (commit, seed) not in running:
                 yield Work(role, commit, seed, nodes=nodes)
@@ -159,15 +173,19 @@ def _folded(commits: list[str]) -> list[str]:
 def _lacking(state: State, check: Check, seed: int, commits: list[str]) -> list[str]:
     """Return which of these commits are still to be trained on a seed. None if the first or the last has failed there too often."""
     lacking = {commit for commit in commits if seed not in check.scores.get(commit, {})}
-    given_up = {commit for commit in commits if check.tries.get((commit, seed), 0) >= CHECK_TRIES}
+    given_up = {commit for commit in commits if _given_up(check, commit, seed)}
     if lacking <= given_up:
-        scored = [commit for commit in commits if commit not in lacking]
-        for here, there in {*pairwise(scored), (commits[0], commits[-1])}:
-            if not _comparable(state, check, seed, here, there):
-                lacking.add(min((here, there), key=lambda commit: check.conditions[commit][seed].turn))
+        for both in {*pairwise(commits), (commits[0], commits[-1])}:
+            if lacking.isdisjoint(both) and _pair(state, check, seed, *both) is None:
+                lacking.add(min(both, key=lambda commit: check.conditions[commit][seed].turn))
     if lacking & given_up & {commits[0], commits[-1]}:
         return []
     return [commit for commit in commits if commit in lacking - given_up]
+
+
+def _given_up(check: Check, commit: str, seed: int) -> bool:
+    """Return whether a commit is not trained again on a seed."""
+    return check.tries.get((commit, seed), 0) >= CHECK_TRIES
 
 
 def _nodes(state: State, check: Check, seed: int, measured: list[str]) -> tuple[str, ...]:
@@ -176,10 +194,26 @@ def _nodes(state: State, check: Check, seed: int, measured: list[str]) -> tuple[
     return pairing.nodes_in_groups(state, [condition.node for condition in conditions if condition is not None])
 
 
-def _comparable(state: State, check: Check, seed: int, first: str, second: str) -> bool:
-    """Return whether the scores of two commits on a seed form a pair."""
-    here, there = (check.conditions.get(commit, {}).get(seed) for commit in (first, second))
-    return pairing.comparable(state, here, there)
+def _pair(state: State, check: Check, seed: int, first: str, second: str) -> Pair | None:
+    """Return the latest scores of two commits on a seed that form a pair, None without one."""
+    ours, theirs = (_scores(check, commit, seed) for commit in (first, second))
+    pairs = [
+        Pair(one, other, here, there)
+        for one, here in ours
+        for other, there in theirs
+        if pairing.comparable(state, here, there)
+    ]
+    return max(
+        pairs, key=lambda pair: pair.turn, default=None
+    )  # of those with one score in common, the first is the latest
+
+
+def _scores(check: Check, commit: str, seed: int) -> list[tuple[float, Conditions | None]]:
+    """Return all scores of a commit on a seed with their conditions, the latest first."""
+    latest = check.scores.get(commit, {}).get(seed)
+    if latest is None:
+        return []
+    return [(latest, check.conditions.get(commit, {}).get(seed)), *reversed(check.replaced.get((commit, seed), []))]
 
 
 def outcome(state: State, sigma: float, role: Role = Role.FINAL, until_t: float = math.inf) -> FinalCheck | None:
@@ -193,59 +227,64 @@ def outcome(state: State, sigma: float, role: Role = Role.FINAL, until_t: float 
     """
     if state.config is None or state.start_commit is None or not state.kept:
         return None
-    check, both = state.check(role), _commits(state)
-    start, best = (check.scores.get(commit, {}) for commit in both)
-    shared = [seed for seed in _shared(state, check, *both) if _scored_t(check, seed, both) <= until_t]
-    if not shared:
+    pairs = _pairs(state, state.check(role), *_commits(state))
+    measured = {seed: pair for seed, pair in pairs.items() if _t(pair) <= until_t}
+    if not measured:
         return None
-    n = len(shared)
-    mean_start, mean_best = (sum(scores[seed] for seed in shared) / n for scores in (start, best))
+    n = len(measured)
     return FinalCheck(
-        mean_start,
-        mean_best,
-        error=_error([best[seed] - start[seed] for seed in shared], sigma),
+        sum(pair.one for pair in measured.values()) / n,
+        sum(pair.other for pair in measured.values()) / n,
+        error=_error(measured.values(), sigma),
         seeds=n,
-        wanted=n + _pending(state, check, role, shared),
+        wanted=n + _pending(state, state.check(role), role, measured),
         chosen=gain.so_far(state, sigma) if role is Role.FINAL else None,
     )
 
 
 def steps(state: State, sigma: float) -> dict[int, Step]:
-    """Return what the final check has found about each kept change alone, as number -> step. Those without a pair are left out.
+    """Return what the final check has found about each kept change, as number -> step. Those without a pair are left out.
 
-    Without `each` in `next_work` this is at most the only kept change. `sigma`: noise of one measurement, in bpb.
+    A change has pairs if all were trained (`each` in `next_work`), and if it was the best of two checks in turn or is the only one.
+
+    Args:
+        state: The state of the run.
+        sigma: Noise of one measurement, in bpb.
     """
+    if not state.kept or Role.FINAL not in state.checks:
+        return {}
     check, found = state.check(Role.FINAL), dict[int, Step]()
+    whole = _pairs(state, check, *_commits(state))
     for number in state.kept:
         experiment = state.experiments[number]
         both = experiment.parent, experiment.commit
-        before, after = (check.scores.get(commit, {}) for commit in both)
-        changes = [after[seed] - before[seed] for seed in _shared(state, check, *both)]
-        if changes:
+        if pairs := _pairs(state, check, *both):
+            missing = sum(bool(_lacking(state, check, seed, state.commits)) for seed in whole if seed not in pairs)
+            change = statistics.fmean(pair.other - pair.one for pair in pairs.values())
+            error = _error(pairs.values(), sigma)
             simpler = experiment.verdict is Verdict.SIMPLIFICATION
-            found[number] = Step(statistics.fmean(changes), _error(changes, sigma), len(changes), simpler)
+            found[number] = Step(change, error, len(pairs), len(pairs) + missing, simpler)
     return found
 
 
-def _shared(state: State, check: Check, first: str, second: str) -> list[int]:
-    """Return the seeds on which the scores of two commits form a pair."""
-    here, there = (check.scores.get(commit, {}) for commit in (first, second))
-    return [seed for seed in here if seed in there and _comparable(state, check, seed, first, second)]
+def _pairs(state: State, check: Check, first: str, second: str) -> dict[int, Pair]:
+    """Return the pairs of two commits, as seed -> pair."""
+    pairs = {seed: _pair(state, check, seed, first, second) for seed in check.scores.get(first, {})}
+    return {seed: pair for seed, pair in pairs.items() if pair is not None}
 
 
-def _scored_t(check: Check, seed: int, commits: list[str]) -> float:
-    """Return when the last of these commits was scored on a seed, in seconds since the epoch. 0 if earlier versions did not note it."""
-    conditions = (check.conditions.get(commit, {}).get(seed) for commit in commits)
-    return max((condition.t for condition in conditions if condition is not None), default=0.0)
+def _t(pair: Pair) -> float:
+    """Return when a pair was complete, in seconds since the epoch. 0 if earlier versions did not note it."""
+    return max(conditions.t if conditions is not None else 0.0 for conditions in (pair.here, pair.there))
 
 
-def _error(changes: list[float], sigma: float) -> float:
+def _error(pairs: Collection[Pair], sigma: float) -> float:
     """Return the standard error of a mean paired difference: from the run's noise, or from these pairs if they scatter more."""
-    scatter = statistics.stdev(changes) if len(changes) > 2 else 0.0
-    return max(sigma * math.sqrt(2), scatter) / math.sqrt(len(changes))
+    scatter = statistics.stdev(pair.other - pair.one for pair in pairs) if len(pairs) > 2 else 0.0
+    return max(sigma * math.sqrt(2), scatter) / math.sqrt(len(pairs))
 
 
-def _pending(state: State, check: Check, role: Role, measured: list[int]) -> int:
+def _pending(state: State, check: Check, role: Role, measured: Collection[int]) -> int:
     """Return how many seeds are still to be measured."""
     assert state.config is not None
     both = _commits(state)

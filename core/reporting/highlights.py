@@ -21,18 +21,20 @@ MOST = 5  # of near misses, and of the changes that hurt most
 
 
 class Afresh(Data, frozen=True, kw_only=True):
-    """A kept change alone on fresh seeds, against the best before it.
+    """A kept change on fresh seeds, against the best before it.
 
     Attributes:
         change: Mean paired difference on the test split, in bpb; negative is better.
         error: Standard error of `change`, in bpb.
         seeds: Number of fresh seeds.
-        holds: Whether it is better by more than the noise, or simpler and not clearly worse.
+        wanted: The same when the check is complete.
+        holds: Whether it is better by more than the noise, or simpler and not clearly worse; false before the check is complete.
     """
 
     change: float
     error: float
     seeds: int
+    wanted: int
     holds: bool
 
 
@@ -53,7 +55,7 @@ class Highlight(Data, frozen=True, kw_only=True):
         agent: Who proposed it.
         commit: Its commit.
         added, removed: Lines of its change.
-        afresh: The same change on fresh seeds, if it was kept and measured alone; else None.
+        afresh: The same change on fresh seeds, if it was kept and measured so; else None.
     """
 
     number: int
@@ -192,4 +194,4 @@ def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -
 def _afresh(step: Step | None) -> Afresh | None:
     if step is None:
         return None
-    return Afresh(change=step.change, error=step.error, seeds=step.seeds, holds=step.holds)
+    return Afresh(change=step.change, error=step.error, seeds=step.seeds, wanted=step.wanted, holds=step.holds)

@@ -177,9 +177,8 @@ def _which(commit: str, state: State) -> str:
     """Return which of the commits of a check it is."""
     if commit in (state.commits[0], state.incumbent):
         return "the start" if commit == state.commits[0] else "the best"
-    return next(
-        (f"#{number}" for number in state.kept if state.experiments[number].commit == commit), "an earlier best"
-    )
+    number = next((number for number in state.kept if state.experiments[number].commit == commit), None)
+    return f"the best with #{number}" if number is not None else "an earlier best"
 
 
 def _instead(notes: Notes) -> str:
@@ -206,7 +205,8 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard}){pace}"
     if event.role.is_check and result.val_bpb is not None:
         scores = state.check(event.role).scores
-        pair = all(event.seed in scores.get(commit, {}) for commit in (state.commits[0], state.incumbent))
+        both = state.commits[0], state.incumbent
+        pair = event.commit in both and all(event.seed in scores.get(commit, {}) for commit in both)
         so_far = final_check.outcome(state, schedule.noise(state).sigma, event.role, event.t) if pair else None
         of_both = f". {phrases.final_check(so_far)}" if so_far is not None else ""
         return f"{event.role}: {_which(event.commit, state)} {result.val_bpb:.4f}{of_both}"

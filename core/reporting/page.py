@@ -151,7 +151,8 @@ def _kept(report: Report) -> str:
     if not report.kept:
         nothing = ("Nothing was kept. The start is still the best.", *report.advice)
         return markup.section("Kept changes", *map(markup.paragraph, nothing))
-    fresh = ("measured afresh",) if any(row.afresh is not None for row in report.kept) else ()
+    several = len(report.kept) > 1  # else the headline says it
+    fresh = ("measured afresh",) if several and any(row.afresh is not None for row in report.kept) else ()
     columns = ("#", "change", phrases.BPB, "pairs", *fresh, TARGET.metric, "agent")
     rows = [
         (
@@ -170,7 +171,9 @@ def _kept(report: Report) -> str:
     if not all(row.pairs for row in report.kept):
         note += " A change without pairs is the difference of two comparisons with the start."
     if fresh:
-        note += " Measured afresh is the change alone on fresh seeds and the test split, with their number."
+        note += (
+            " Measured afresh: the same change on fresh seeds and the test split. The number of seeds is in brackets."
+        )
     table = markup.table(columns, rows, (columns[2], "pairs", *fresh, TARGET.metric), diffs)
     return markup.section("Kept changes", table, markup.paragraph(note, "note"))
 

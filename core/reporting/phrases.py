@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from core.judging import pairing
-from core.judging.final_check import LONGER, SEEDS, FinalCheck, outcome
+from core.judging.final_check import LONGER, SEEDS, FinalCheck, next_work, outcome
 from core.judging.gain import Difference
 from core.model import Notes, Role
 from core.record.events import STOP_REQUESTED, Grouped, Stopped
@@ -146,17 +146,32 @@ def checks(state: State, sigma: float) -> list[str]:
     ]
 
 
+def planned_check(state: State, seeds: int, role: Role, *, each: bool = False) -> str:
+    """Return how many trainings a check still needs, and how long they take, as a sentence; "" if that is not known, or for none.
+
+    The arguments are those of `final_check.next_work`.
+    """
+    if pairing.has_several_groups(state) or state.baseline is None:
+        return ""
+    left = len(list(next_work(state, seeds, role, each=each)))
+    wall_s = state.baseline.result.total_wall_s * (LONGER if role is Role.LONGER else 1)
+    return f"{count(left, 'training')}, about {duration(left * wall_s)}." if left and wall_s >= 1 else ""
+
+
 def interrupted_check(state: State, role: Role, seeds: int, *, each: bool = False) -> str:
     """Return what an interrupted check has measured, and how it continues, as sentences. `seeds`: the seeds that were asked for."""
     options = [*(["--longer"] if role is Role.LONGER else []), *(["--each"] if each else [])]
     options += ["--seeds", str(seeds)] if seeds != SEEDS else []
-    measured = state.check(role).scores
+    measured, resume = state.check(role).scores, make("report", state.name, *options)
+    if each:
+        done = sum(min(seeds, len(measured.get(commit, {}))) for commit in state.commits)
+        return f"Interrupted. {done} of {count(len(state.commits) * seeds, 'training')} are kept; {resume} continues."
     both = [measured.get(commit, {}).keys() for commit in (state.commits[0], state.incumbent)]
     pairs = len(both[0] & both[1])
     single = " and one training of another" if both[0] != both[1] else ""
     return (
         f"Interrupted. {count(pairs, 'pair')} of {seeds}{single} {'is' if pairs == 1 and not single else 'are'} kept; "
-        f"{make('report', state.name, *options)} continues."
+        f"{resume} continues."
     )
 
 

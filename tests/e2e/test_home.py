@@ -92,7 +92,7 @@ def test_the_final_report_measures_each_kept_change_alone(computed: Product) -> 
     done = computed("report", "r", "--each")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
-    assert "2 of 2 kept changes hold alone." in text and text.count("on 3 fresh seeds: it holds.") == 2, text
+    assert "2 of 2 gains hold." in text and text.count("on 3 fresh seeds, so it holds.") == 2, text
     page = (computed.logs / "r" / "report.html").read_text(encoding="utf-8")
     assert "measured afresh</th>" in page and " (3)</td>" in page
     before = computed.state().jobs

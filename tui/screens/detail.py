@@ -95,9 +95,10 @@ class DetailScreen(Screen[int]):
         self.set_interval(REFRESH_S, self._refresh_running)
 
     def _refresh_running(self) -> None:
-        """Update the curve and output of an experiment without a verdict."""
-        experiment = self._run.state.experiments.get(self.number)
-        if experiment is not None and experiment.verdict is None:
+        """Update the curve and output of an experiment without a verdict, and what a check finds about one that was kept."""
+        state = self._run.state
+        experiment = state.experiments.get(self.number)
+        if experiment is not None and (experiment.verdict is None or (state.checking and experiment.kept_as)):
             self.show()
 
     def on_resize(self, event: events.Resize) -> None:

@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -15,6 +16,7 @@ from core.judging import final_check, policy
 from core.judging.final_check import FIRST, FinalCheck, Step
 from core.model import Role
 from core.record import events as ev
+from core.record import journal
 from core.record.fold import CHECK_TRIES, fold
 from core.record.state import State
 from core.run.final_report import report
@@ -71,12 +73,13 @@ def test_a_kept_change_without_a_score_costs_no_other_figure(tmp_path: Path) -> 
 
 def test_a_simplification_holds_if_it_is_not_worse() -> None:
     found = {
-        (change, simpler): Step(change, 0.001, 4, simpler).holds
+        (change, simpler): Step(change, 0.001, 4, 4, simpler).holds
         for change in (-0.003, -0.001, 0.001, 0.003)
         for simpler in (False, True)
     }
     assert [change for (change, simpler), holds in found.items() if holds and not simpler] == [-0.003]
     assert [change for (change, simpler), holds in found.items() if holds and simpler] == [-0.003, -0.001, 0.001]
+    assert not Step(-0.003, 0.001, 3, 4, False).holds and not Step(0.003, 0.001, 3, 4, False).is_worse, "not all seeds"
 
 
 def test_those_that_are_compared_are_trained_close_in_time(tmp_path: Path) -> None:
@@ -111,3 +114,24 @@ def test_a_score_from_another_time_is_measured_again(tmp_path: Path) -> None:
     assert [step.seeds for step in final_check.steps(state, SIGMA).values()] == [SEEDS - 1] * 2
     state.check(Role.FINAL).tries[best, seed] = CHECK_TRIES
     assert not list(final_check.next_work(state, SEEDS, each=True)), "not for ever"
+
+
+def test_figures_of_a_complete_check_stay_whatever_happens_later(tmp_path: Path) -> None:
+    """A day after it, the kept change between the two is measured. So the start is trained again, and the best, which fails."""
+    night = Night(tmp_path)
+    before = night.run([FIRST_CHANGE, SECOND_CHANGE], WORLD)
+    both = each(night, alone=False)
+    start, _, best = before.commits
+
+    def fails(launched: ev.Launched, count: int) -> End | None:
+        return FAULTS["crash: exception"] if launched.commit == best else None
+
+    earlier = [replace(event, t=event.t - 86_400.0) for event in night.events()]
+    (night.folder / journal.NAME).write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in earlier))
+    assert each(night, fails) == both
+    assert trained(night)[best] == 2 * SEEDS and trained(night)[start] > SEEDS
+    state = fold(night.events(), State(name="night"))
+    found = final_check.outcome(state, SIGMA)
+    assert found is not None and found.seeds == found.wanted == SEEDS
+    steps = final_check.steps(state, SIGMA)
+    assert list(steps) == [1] and steps[1].complete, "the best has no score of this day"

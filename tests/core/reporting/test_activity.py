@@ -43,7 +43,7 @@ def test_a_final_check_counts_its_trainings(seeds: int, places: list[str]) -> No
     """Those that have ended, and those that were launched before. A check that was asked for later has no known end."""
     state = state_of(4, keep_every=2)
     assert state.started is not None
-    state.started = replace(state.started, final_seeds=seeds)
+    state.started, state.stopped = replace(state.started, final_seeds=seeds), None
     first = launched(state, Role.FINAL, START, 1)
     second = launched(state, Role.FINAL, state.incumbent, 1)
     assert [activity.place(state, one) for one in (first, second)] == places[:2]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from core.judging import policy, schedule
 from core.judging.final_check import FIRST
 from core.model import Role
-from core.record.fold import apply
+from core.record import events as ev
+from core.record.fold import CHECK_TRIES, apply
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import kept_afresh, phrases, status
+from core.reporting import activity, kept_afresh, phrases, status
+from core.reporting.log_lines import line
 from core.reporting.page import page
+from core.verdicts import Verdict
 from tests.core.reporting.reports import SIGMA, report_of, state_of
 from tests.events import measurement
 from tui.view.detail import experiment_facts
@@ -30,36 +34,91 @@ def alone(changes: list[float], seeds: int = 4) -> State:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "words", "count"),
     [
-        (-0.01, "-0.0100 ± 0.0014 on 4 fresh seeds: it holds"),
-        (-0.002, "-0.0020 ± 0.0014 on 4 fresh seeds: it is not certain, 0.0028 was needed"),
-        (0.01, "+0.0100 ± 0.0014 on 4 fresh seeds: it is worse than without it"),
+        (-0.01, "-0.0100 ± 0.0014 on 4 fresh seeds, so it holds", "2 of 2 gains hold."),
+        (
+            -0.002,
+            "-0.0020 ± 0.0014 on 4 fresh seeds, not certain (0.0028 was needed)",
+            f"1 of 2 gains holds. {kept_afresh.MORE}",
+        ),
+        (0.01, "+0.0100 ± 0.0014 on 4 fresh seeds, so train.py is worse with it", "1 of 2 gains holds."),
     ],
 )
-def test_each_has_its_figure_and_its_verdict(change: float, words: str) -> None:
+def test_each_has_its_figure_and_its_verdict(change: float, words: str, count: str) -> None:
     state = alone([-0.02, change])
     first, second = (state.experiments[number] for number in state.kept)
     said = kept_afresh.lines(state, SIGMA)
-    assert said[0].startswith("#3 ") and said[0].endswith(": -0.0200 ± 0.0014 on 4 fresh seeds: it holds.")
-    assert said[1].startswith("#6 ") and said[1].endswith(f": {words}.")
-    assert said[2] == ("2 of 2 kept changes hold alone." if change < -0.005 else "1 of 2 kept changes holds alone.")
+    assert said[0].startswith("#3 ") and said[0].endswith(": -0.0200 ± 0.0014 on 4 fresh seeds, so it holds.")
+    assert said[1].startswith("#6 ") and said[1].endswith(f": {words}.") and said[2:] == [count]
     shown = experiment_facts(state, second, "kept", 200).plain
     assert phrases.change(change) in shown and "on 4 fresh seeds" in shown and "afresh" in shown
     assert "-0.0200" in experiment_facts(state, first, "kept", 200).plain
     kept = status.status(state, schedule.noise(state), None, Picture()).kept_changes
-    found = [(one.afresh.change, one.afresh.seeds) for one in kept if one.afresh is not None]
-    assert found == [(pytest.approx(-0.02), 4), (pytest.approx(change), 4)]
+    found = [(one.afresh.change, one.afresh.seeds, one.afresh.wanted) for one in kept if one.afresh is not None]
+    assert found == [(pytest.approx(-0.02), 4, 4), (pytest.approx(change), 4, 4)]
 
 
 def test_the_page_has_a_column_once_it_was_measured() -> None:
     assert "measured afresh</th>" not in page(report_of(state_of(6, keep_every=3)))
     found = page(report_of(alone([-0.02, -0.01])))
-    assert "measured afresh</th>" in found and "Measured afresh is the change alone" in found
+    assert "measured afresh</th>" in found and "Measured afresh: the same change" in found
+    assert "measured afresh</th>" not in page(report_of(alone([-0.02]))), "the headline says it"
+
+
+def test_a_simplification_is_counted_apart() -> None:
+    state = alone([-0.02, 0.001])
+    judged = state.experiments[6].judged
+    assert judged is not None
+    state.experiments[6].judged = replace(judged, verdict=Verdict.SIMPLIFICATION)
+    *lines, count = kept_afresh.lines(state, SIGMA)
+    assert lines[1].endswith("so it is simpler and not clearly worse.")
+    assert count == "1 of 1 gain holds. 1 of 1 simplification is not clearly worse."
+
+
+def test_before_all_are_measured_there_is_no_verdict() -> None:
+    """The change between the two is measured on one of four seeds."""
+    state = alone([-0.02, -0.01])
+    scores = state.check(Role.FINAL).scores[state.commits[1]]
+    for seed in list(scores)[1:]:
+        del scores[seed]
+    first, second, rest = kept_afresh.lines(state, SIGMA, 4)
+    assert first.endswith("-0.0200 ± 0.0028 on 1 fresh seed, of 4 so far.") and second.endswith("of 4 so far.")
+    assert rest.startswith("Not all kept changes are measured; `make report ARGS=") and "--each --seeds 4" in rest
+    assert "1 trainings" not in rest and phrases.planned_check(state, 4, Role.FINAL, each=True) in (
+        "",
+        "3 trainings, about 3 min.",
+    )
+    assert phrases.interrupted_check(state, Role.FINAL, 4, each=True).startswith(
+        "Interrupted. 9 of 12 trainings are kept;"
+    )
 
 
 def test_one_that_could_not_be_measured_is_counted() -> None:
     state = alone([-0.02, -0.01, -0.03])
-    del state.check(Role.FINAL).scores[state.commits[1]]
+    check = state.check(Role.FINAL)
+    check.tries.update({(state.commits[1], seed): CHECK_TRIES for seed in check.scores.pop(state.commits[1])})
     said = kept_afresh.lines(state, SIGMA)
-    assert len(said) == 2 and said[1] == "1 of 1 kept change holds alone; 2 could not be measured."
+    assert said[1:] == ["1 of 1 gain holds. 2 kept changes could not be scored."]
+
+
+def test_the_log_names_the_kept_change_and_not_the_result_of_all() -> None:
+    state = alone([-0.02, -0.01])
+    first, second = (
+        measurement(
+            role="final check", commit=commit, seed=next(iter(state.check(Role.FINAL).scores[commit])), val_bpb=0.98
+        )
+        for commit in state.commits[1:]
+    )
+    assert (line(first, state) or "").endswith("  final check: the best with #3 0.9800")
+    assert "  final check: the best 0.9800. Measured afresh on 4 fresh seeds" in (line(second, state) or "")
+
+
+def test_a_check_of_a_run_that_has_ended_does_not_count_to_the_seeds_of_its_loop() -> None:
+    state = alone([-0.02, -0.01])
+    assert state.started is not None
+    state.started = replace(state.started, final_seeds=7)
+    launched = ev.Launched(job="j9", role=Role.FINAL, commit=state.commits[1], seed=5, slot=0)
+    assert activity.place(state, launched) == "training 13"
+    state.stopped = None
+    assert activity.place(state, launched) == "13 of 14"
