@@ -12,6 +12,7 @@ ATTENTION_IN = "x = x + self.attention(norm(x), extra, cos, sin)  # (B, T, C)"
 QK = "q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))"
 ATTEND = "        y = attend(q, k, v, self.window)  # (B, T, H, D)"
 ATTENTION_OUT = "        out: Tensor = self.out(y.reshape(batch, length, -1))  # (B, T, C)"
+LENGTH = "        length = tokens.size(1)\n"
 EMBED_IN = "x = norm(self.embed(tokens).to(self.dtype))  # (B, T, C)"
 
 MODEL: tuple[Entry, ...] = (
@@ -142,8 +143,8 @@ MODEL: tuple[Entry, ...] = (
             "        self.pairs = nn.Embedding(16384, WIDTH, dtype=tables)  # of the previous token and this one\n        spans = ["),
            ("        self.embed.weight.normal_(std=EMBED_STD)\n",
             "        self.embed.weight.normal_(std=EMBED_STD)\n        self.pairs.weight.zero_()\n"),
-           (EMBED_IN, "pairs = (F.pad(tokens, (1, 0))[:, :-1] * 7919 + tokens) % 16384  # (B, T)\n"
-            "        x = norm((self.embed(tokens) + self.pairs(pairs)).to(self.dtype))  # (B, T, C)"),
+           (LENGTH, LENGTH + "        pairs = (F.pad(tokens, (1, 0))[:, :-1] * 7919 + tokens) % 16384  # (B, T)\n"),
+           ("self.embed(tokens)", "(self.embed(tokens) + self.pairs(pairs))"),  # this occurs in the other ideas of that line as well
            ("    embeddings = [table.weight for table in model.value_embeds.values()]\n",
             "    embeddings = [model.pairs.weight, *(table.weight for table in model.value_embeds.values())]\n")),
           "hashed n-grams of fastText, arXiv:1607.01759", "16384 x WIDTH more parameters, a few percent fewer steps on a CPU"),

@@ -64,11 +64,14 @@ def alone() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def stacks() -> dict[str, str]:
-    """Two to six ideas at once."""
-    chance = random.Random(1)
+    """Two to six ideas at once. The embeddings of pairs also follow the other ideas about the same line."""
+    chance, by_name = random.Random(1), {entry.name: entry for entry in BOOK}
     sources = {}
+    for first in ("two-back", "no-embedding-norm"):
+        source = edits.apply(SOURCE, by_name[first].edits)
+        sources[f"{first}+bigrams"] = small(edits.apply(source, by_name["bigrams"].edits))
     for _ in range(24):
-        source, names = SOURCE, []
+        source, names = SOURCE, list[str]()
         wanted = chance.randint(2, 6)
         for entry in chance.sample(BOOK, len(BOOK)):
             changed = edits.try_apply(source, entry.edits)
