@@ -47,9 +47,8 @@ KINDS = (
     "idea",
     "knob",
 )  # what its proposals are in turn. Where a kind has nothing new, another one serves
-CLEAR = (
-    3.0  # standard deviations of one score from which a step's gain or loss in earlier runs decides when it is tried
-)
+CLEAR = 3.0  # standard deviations of one score from which a step that gained in earlier runs is tried before all others
+LEAST = 0.0  # what a first step must have gained in earlier runs, if they have measured it
 WIN = 4.0  # standard deviations of one score that a step gains if train.py does not fit the budget, so similar steps come next
 ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight
 
@@ -196,8 +195,8 @@ def _book_draft(context: Context, entry: Entry) -> Draft | None:
 def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
     """Yield a step of each knob that matters much: one step down for sizes, one step up for others.
 
-    The steps in the other direction follow. Leaves out steps that were tried alone on any train.py, that lost clearly in earlier
-    runs, or that would undo a kept change. Steps that gained clearly in earlier runs come first.
+    The steps in the other direction follow. Leaves out steps that were tried alone on any train.py, that lost in earlier runs, or
+    that would undo a kept change. Steps that gained clearly in earlier runs come first.
     """
     informative, before = _informative_past(context), _earlier_step_gains(context, known)
     left = {(name, old) for past in informative if past.verdict.kept for name, (old, _) in past.constants.items()}
@@ -222,7 +221,7 @@ def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[D
             if draft := knobs_draft(context, known, {name: value}):
                 steps.append((before.get(mark, 0.0), replace(draft, notes=replace_fields(draft.notes, step=mark))))
     first = [draft for gain, draft in sorted(steps, key=lambda step: -step[0]) if gain >= CLEAR]
-    yield from (*first, *(draft for gain, draft in steps if -CLEAR < gain < CLEAR))
+    yield from (*first, *(draft for gain, draft in steps if LEAST <= gain < CLEAR))
 
 
 def _steps_like_a_win(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:

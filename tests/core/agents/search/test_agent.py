@@ -11,14 +11,13 @@ from msgspec.structs import replace
 from core.agents.base import AgentFailed, Context, Hint, PastExperiment
 from core.agents.search.agent import MAX_DRAFTS, Search, _backlog_drafts
 from core.agents.search.drafts import Knobs
-from core.agents.search.joint import Change, Model, Record
 from core.agents.search.options import Options
 from core.agents.search.ranges import Range, range_for
 from core.agents.search.steering import steering
 from core.change import edits, knobs
 from core.change.touched import names, touched
 from core.charter import read
-from core.model import Effect, Notes, Proposal, Value
+from core.model import Notes, Proposal, Value
 from core.target import TARGET
 from core.target.book import BOOK
 from core.verdicts import Verdict
@@ -449,64 +448,6 @@ def test_a_hint_takes_precedence_over_program_md() -> None:
         return sum(Search().propose_now(each).topic == "normalisation" for each in asked)
 
     assert share("Focus on normalisation, please.") > 2 * share() and share() < 10
-
-
-def test_what_gained_in_earlier_runs_comes_first_and_what_lost_is_left() -> None:
-    known = (
-        Effect(gain=0.1, edits=("key-shift",)),
-        Effect(gain=0.09, before={"DEPTH": 2}, after={"DEPTH": 3}),
-        *(Effect(gain=-0.12, edits=(entry.name,)) for entry in BOOK if entry.name != "key-shift"),
-        Effect(gain=-0.12, before={"MATRIX_LR": 0.02}, after={"MATRIX_LR": 0.034}),
-    )
-    past: tuple[PastExperiment, ...] = ()
-    found: list[Proposal] = []
-    for number in range(1, 8):
-        proposal = Search().propose_now(replace(context(number, past), earlier=known))
-        past += (judged(number, proposal, -0.001),)
-        found.append(proposal)
-    ideas = [proposal.notes.edits[0] for proposal in found if proposal.notes.edits]
-    steps = [proposal.notes.step for proposal in found if proposal.notes.step]
-    assert ideas[0] == "key-shift" and steps[0] == "DEPTH up"
-    assert len(steps) >= 2 and "MATRIX_LR up" not in steps
-
-
-def test_a_loss_on_one_side_of_a_knob_promises_nothing_on_the_other() -> None:
-    known = (
-        Effect(
-            gain=-0.3, step="WIDTH down", before={"WIDTH": 128, "HEAD_DIM": 128}, after={"WIDTH": 64, "HEAD_DIM": 64}
-        ),
-        Effect(gain=0.3, before={"DEPTH": 1}, after={"DEPTH": 2}),  # from another value than the present one
-    )
-    plain, knowing = (Search().propose_now(replace(context(2), earlier=effects)) for effects in ((), known))
-    assert plain.notes.step == knowing.notes.step == "DEPTH down" and plain.source == knowing.source
-
-
-def test_what_an_earlier_run_measured_can_turn_out_otherwise() -> None:
-    """It is worth as much as one measurement, so the present run's own scores outweigh it."""
-    knob_list = {knob.name: knob for knob in knobs.read(SOURCE)}
-    known = Effect(gain=0.016, edits=("key-shift",))
-    proposal = Proposal(
-        hypothesis="x", agent="search", notes=Notes(edits=("key-shift",), knobs={}), source=SOURCE + "\nx = 1\n"
-    )
-    past = replace(judged(1, proposal, -0.03), seeds=(1, 2, 3))
-    change = Change({}, frozenset(("key-shift",)))
-    expected = [
-        Model(Record(rows, knob_list, 0.008, (known,)).rows, knob_list, ("key-shift",)).expected.gain(change)
-        for rows in ((), (past,))
-    ]
-    assert expected[0] > 0 > expected[1] and expected[1] < -1
-
-
-def test_what_was_measured_under_other_conditions_only_says_what_to_try_first() -> None:
-    def expected(gain: float, noise: float | None) -> float:
-        known = Effect(gain=gain, edits=("key-shift",), noise=noise)
-        record = Record((), {}, 0.001, (known,))
-        return Model(record.rows, {}, ("key-shift",)).expected.gain(Change({}, frozenset(("key-shift",))))
-
-    unknown = Model((), {}, ("key-shift",)).expected.gain(Change({}, frozenset(("key-shift",))))
-    lost, gained = expected(-0.03, 0.003), expected(0.03, 0.003)
-    assert lost < unknown < gained < expected(0.01, None), "ten times the noise in both cases"
-    assert expected(0.03, 0.003) == pytest.approx(expected(0.3, 0.03)), "it counts in units of the noise there"
 
 
 def test_lines_of_the_backlog_of_which_all_was_tried_leave_room_for_other_changes() -> None:

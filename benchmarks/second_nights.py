@@ -1,0 +1,120 @@
+"""Simulated second nights: what a run gains by what earlier runs in the same world have measured. No training, only numbers.
+
+    python benchmarks/second_nights.py [--worlds 12] [--trainings 75] [--kinds recorded plain]
+
+In each world, two nights of 50 trainings that know nothing come first. Then each arm makes two nights with other luck:
+
+    knows nothing     as with --no-earlier
+    as it is          knows the effects of the first two nights
+    lost steps first  the same, but only a step that lost by three standard deviations of a score is left out of the first steps
+
+The gains are the true ones of the best, in standard deviations of one score. The differences are paired over the worlds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from figures import mean, mean_error
+from msgspec.structs import replace
+from simulated import Night
+from worlds import KINDS, World
+
+from core.agents.base import AgentFailed, Context
+from core.agents.search import agent
+from core.agents.search.agent import Search
+from core.model import Effect, Value
+
+FIRST_TRAININGS, NIGHTS = 50, 2
+SHOWN = (25, 50, 75)
+NOTHING, AS_IT_IS, LOST_FIRST = ARMS = ("knows nothing", "as it is", "lost steps first")
+
+
+class SecondNight(Night):
+    """A night that knows some effects when it begins."""
+
+    earlier: tuple[Effect, ...] = ()
+
+    def context(self, parent: str | None = None) -> Context:
+        return replace(super().context(parent), earlier=self.earlier)
+
+
+def play(world: World, source: str, seed: int, trainings: int, earlier: tuple[Effect, ...] = ()) -> Night:
+    """One night of the agent."""
+    night = SecondNight(world, source, seed, trainings + 1)
+    night.earlier = earlier
+    with contextlib.suppress(StopIteration, AgentFailed):
+        while True:
+            night.try_out(Search().propose_now(night.context()))
+    return night
+
+
+def effects(nights: list[Night]) -> Iterator[Effect]:
+    """Yield what nights have measured: the mean gain of each change."""
+    gains: dict[tuple[object, ...], list[float]] = {}
+    found: dict[tuple[object, ...], Effect] = {}
+    for one in (past for night in nights for past in night.past if past.gain is not None):
+        moved = {name: one.constants[name] for name in one.proposal.notes.knobs or {} if name in one.constants}
+        before: dict[str, Value] = {name: pair[0] for name, pair in moved.items()}
+        after: dict[str, Value] = {name: pair[1] for name, pair in moved.items()}
+        names = one.proposal.notes.edits or ()
+        if names or after:
+            key = names, tuple(before.items()), tuple(after.items())
+            gains.setdefault(key, []).append(one.gain or 0.0)
+            found[key] = Effect(gain=0.0, edits=names, step=one.proposal.notes.step, before=before, after=after)
+    yield from (replace(effect, gain=statistics.fmean(gains[key])) for key, effect in found.items())
+
+
+def after(night: Night, trainings: int) -> float:
+    """The true gain of the best after so many trainings."""
+    return night.curve[min(trainings, len(night.curve)) - 1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=12)
+    parser.add_argument("--trainings", type=int, default=max(SHOWN))
+    parser.add_argument("--kinds", nargs="+", default=["recorded", "plain"], choices=list(KINDS))
+    options = parser.parse_args()
+    source, least = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8"), agent.LEAST
+    shown = [count for count in SHOWN if count <= options.trainings]
+    for kind in options.kinds:
+        gains: dict[str, list[list[float]]] = {
+            arm: [] for arm in ARMS
+        }  # by world, after each of the trainings that are shown
+        for seed in range(1, options.worlds + 1):
+            world = World(KINDS[kind], source, seed)
+            known = tuple(effects([play(world, source, 100 * seed + one, FIRST_TRAININGS) for one in range(NIGHTS)]))
+            for arm in ARMS:
+                agent.LEAST = -agent.CLEAR if arm == LOST_FIRST else least
+                earlier = () if arm == NOTHING else known
+                nights = [
+                    play(world, source, 100 * seed + 50 + one, options.trainings, earlier) for one in range(NIGHTS)
+                ]
+                gains[arm].append([mean([after(night, count) for night in nights]) for count in shown])
+        print(f"{kind}, {options.worlds} worlds, after {', '.join(map(str, shown))} trainings")
+        for arm in ARMS:
+            found = [mean([world[at] for world in gains[arm]]) for at in range(len(shown))]
+            apart = [
+                [one[at] - other[at] for one, other in zip(gains[AS_IT_IS], gains[arm], strict=True)]
+                for at in range(len(shown))
+            ]
+            words = (
+                ""
+                if arm == AS_IT_IS
+                else "  as it is, less this: "
+                + "  ".join(f"{mean(some):+.1f} ± {mean_error(some):.1f}" for some in apart)
+            )
+            print(f"  {arm:<18}" + "".join(f"{gain:>7.1f}" for gain in found) + words, flush=True)
+
+
+if __name__ == "__main__":
+    main()
