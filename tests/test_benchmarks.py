@@ -24,7 +24,7 @@ import core.change.edits
 from core.agents.base import Context, PastExperiment
 from core.change import knobs
 from core.judging import policy
-from core.judging.final_check import FinalCheck
+from core.judging.final_check import FinalCheck, Step
 from core.machine import profiles, stats
 from core.machine.project import lacking
 from core.model import Role, RunConfig
@@ -415,6 +415,16 @@ def test_a_night_of_an_arm_is_read_from_its_journal(tmp_path: Path) -> None:
         yields.table([dataclasses.replace(found, checked=checked), dataclasses.replace(found, seed=2, checked=checked)])
     )
     assert "0.0200 ± 0.0030" in text and "mean gain afresh 0.0200 ± 0.0000 over 2 seeds" in text
+    steps = tuple(
+        Step(change, 0.001, 8, 8, simpler) for change, simpler in ((-0.02, False), (-0.001, False), (0.001, True))
+    )
+    one_by_one = dataclasses.replace(found, checked=checked, steps=steps, lines=("#3 one.",), longer=checked)
+    text = "\n".join(yields.table([one_by_one, one_by_one], each=True))
+    assert (
+        "2 of 4 gains hold, 2 of 2 simplifications are not clearly worse" in text
+        and text.count("search 1  #3 one.") == 2
+    )
+    assert "with three times the budget: 0.0200 ± 0.0030 on 8 seeds" in text
     yields.picture([found], tmp_path / "y.png")
     assert (tmp_path / "y.png").stat().st_size > 5000
 
