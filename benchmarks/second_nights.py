@@ -7,6 +7,7 @@ In each world, two nights of 50 trainings that know nothing come first. Then eac
     knows nothing     as with --no-earlier
     as it is          knows the effects of the first two nights
     lost steps first  the same, but only a step that lost by three standard deviations of a score is left out of the first steps
+    gained drawn      the same, but ideas that gained are drawn like all others
 
 The gains are the true ones of the best, in standard deviations of one score. The differences are paired over the worlds.
 """
@@ -34,8 +35,16 @@ from core.agents.search.agent import Search
 from core.model import Effect, Value
 
 FIRST_TRAININGS, NIGHTS = 50, 2
+NEVER = 1e9  # a gain that no idea has
 SHOWN = (25, 50, 75)
-NOTHING, AS_IT_IS, LOST_FIRST = ARMS = ("knows nothing", "as it is", "lost steps first")
+NOTHING, AS_IT_IS, LOST_FIRST, DRAWN = ARMS = (
+    "knows nothing",
+    "as it is",
+    "lost steps first",
+    "gained drawn",
+    "g1",
+    "g3",
+)
 
 
 class SecondNight(Night):
@@ -85,6 +94,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["recorded", "plain"], choices=list(KINDS))
     options = parser.parse_args()
     source, least = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8"), agent.LEAST
+    gained = agent.GAINED
     shown = [count for count in SHOWN if count <= options.trainings]
     for kind in options.kinds:
         gains: dict[str, list[list[float]]] = {
@@ -95,6 +105,7 @@ def main() -> None:
             known = tuple(effects([play(world, source, 100 * seed + one, FIRST_TRAININGS) for one in range(NIGHTS)]))
             for arm in ARMS:
                 agent.LEAST = -agent.CLEAR if arm == LOST_FIRST else least
+                agent.GAINED = NEVER if arm == DRAWN else gained
                 earlier = () if arm == NOTHING else known
                 nights = [
                     play(world, source, 100 * seed + 50 + one, options.trainings, earlier) for one in range(NIGHTS)

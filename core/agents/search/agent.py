@@ -48,6 +48,9 @@ KINDS = (
     "knob",
 )  # what its proposals are in turn. Where a kind has nothing new, another one serves
 CLEAR = 3.0  # standard deviations of one score from which a step that gained in earlier runs is tried before all others
+GAINED = (
+    2.0  # standard deviations of one score from which an idea that gained in earlier runs is tried before all others
+)
 LEAST = 0.0  # what a first step must have gained in earlier runs, if they have measured it
 WIN = 4.0  # standard deviations of one score that a step gains if train.py does not fit the budget, so similar steps come next
 ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight
@@ -146,6 +149,8 @@ def _drafts(
         yield from combine.combinations(context, wanted.weights, options, chance)
     elif kind == "knob":
         yield from _first_steps(context, wanted, known)
+    if kind != "knob":
+        yield from _ideas_that_gained(context, wanted, options)
     for ideas in (kind != "knob", kind == "knob"):
         yield from _screened_changes(context, wanted.weights, options, chance, ideas=ideas)
     width = 2
@@ -190,6 +195,28 @@ def _book_draft(context: Context, entry: Entry) -> Draft | None:
     cited = entry.source and entry.source not in entry.hypothesis
     hypothesis = f"{entry.hypothesis.removesuffix('.')} ({entry.source})." if cited else entry.hypothesis
     return Draft(changed, hypothesis, entry.topic, Notes(edits=(entry.name,), knobs={}))
+
+
+def _ideas_that_gained(context: Context, wanted: Steering, options: Options) -> Iterator[Draft | None]:
+    """Yield the ideas that gained in earlier runs and that were not tried alone yet, the largest gain first.
+
+    There are many ideas that nothing is known about. In a draw from the posterior some of them come before most of what is known to gain.
+    """
+    tried = {
+        name
+        for one in (*_informative_past(context), *context.open)
+        if len(changes := changes_of(one)) == 1
+        for name in changes
+    }
+    gains: dict[str, list[float]] = {}
+    for effect in context.earlier:
+        if len(effect.edits) == 1 and not effect.after:
+            gains.setdefault(effect.edits[0], []).append(effect.gain / (effect.noise or context.sigma))
+    means = {name: sum(values) / len(values) for name, values in gains.items()}
+    possible = {option.name: option for _, option in options.screening(options.model.expected, ideas=True)}
+    for name in sorted(means.keys() & possible.keys() - tried, key=lambda name: -means[name]):
+        if means[name] >= GAINED and wanted.weights.get(possible[name].topic, 1.0) > 0:
+            yield _book_draft(context, IDEAS[name])
 
 
 def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:

@@ -44,6 +44,24 @@ def test_a_loss_on_one_side_of_a_knob_promises_nothing_on_the_other() -> None:
     assert plain.notes.step == knowing.notes.step == "DEPTH down" and plain.source == knowing.source
 
 
+def test_ideas_that_gained_in_earlier_runs_come_before_all_others() -> None:
+    gains = {"bigrams": 0.03, "layer-norm": 0.018, "nadam": 0.02, "cosine": 0.015}  # the noise of one score is 0.008
+    known = tuple(Effect(gain=gain, edits=(name,)) for name, gain in gains.items())
+
+    def ideas(*earlier: Effect, charter: str = "Low val_bpb.") -> list[str]:
+        past: tuple[PastExperiment, ...] = ()
+        for number in range(1, 8):
+            proposal = Search().propose_now(replace(context(number, past, charter), earlier=earlier))
+            past += (judged(number, proposal, -0.001),)
+        return [name for one in past for name in one.proposal.notes.edits or ()]
+
+    assert ideas(*known)[:3] == ["bigrams", "nadam", "layer-norm"] and "cosine" not in ideas(*known)[:4]
+    assert ideas()[:3] != ["bigrams", "nadam", "layer-norm"]
+    elsewhere = tuple(replace(effect, gain=effect.gain / 8, noise=0.001) for effect in known)
+    assert ideas(*elsewhere)[:3] == ["bigrams", "nadam", "layer-norm"], "in units of the noise there"
+    assert "bigrams" not in ideas(*known, charter="Leave the embeddings alone.")
+
+
 def test_a_step_that_lost_a_little_in_earlier_runs_is_no_first_step() -> None:
     def steps(*known: Effect) -> list[str]:
         past: tuple[PastExperiment, ...] = ()
