@@ -25,7 +25,7 @@ from core.record.experiment import Experiment
 from core.record.fold import fold
 from core.target import TARGET
 
-NIGHTS = tuple(ROOT / "tests" / "recorded" / name / journal.NAME for name in ("found", "fifty"))
+NIGHTS = tuple(ROOT / "tests" / "recorded" / name / journal.NAME for name in ("found", "fifty", "forty"))
 STOPPED_AT = (0.3, 0.5)  # shares of a training after which it would be stopped
 LIMITS = (2.0, 6.0)  # losses from which it would be, in standard errors of one pair
 

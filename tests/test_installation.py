@@ -19,6 +19,18 @@ from core.install import environment, environment_of_uv
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def test_nothing_of_ray_is_installed_for_who_does_not_use_it() -> None:
+    names = {path.name: path.read_text() for path in ROOT.glob("requirements*.txt")}
+    with_ray = {
+        name
+        for name, text in names.items()
+        if any(line.split("[")[0].split("=")[0] == "ray" for line in text.splitlines())
+    }
+    assert {"requirements.txt", "requirements-dev.txt"} <= names.keys() and with_ray == {"requirements-ray.txt"}
+    done = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "requirements-ray" not in done.stdout
+
+
 def test_where_packages_come_from_is_kept_and_where_they_go_is_not() -> None:
     listing = """\
 global.index-url='https://mirror.example/simple'

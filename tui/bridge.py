@@ -42,7 +42,7 @@ class News:
     live: bool = False  # live.json
     machine: bool = False  # the machine's figures
     alive: bool = False  # whether a loop runs
-    program: bool = False  # program.md, or the number of ideas in the backlog
+    program: bool = False  # program.md, or the ideas in the backlog
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Bridge:
     pid: int | None = None  # of the loop; None if no loop runs
     trouble: str = ""  # what is wrong with the journal or the machine
     program_text: str = ""
-    ideas: int = 0  # in the backlog, untried
+    ideas: tuple[str, ...] = ()  # in the backlog, untried, from the top
     loaded: bool = False
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class Bridge:
             trainers = [key for keys in self.state.processes.values() for key in keys]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)
             self.trouble = stats.disk_warning(self.folder) or ""
-        ideas, self.ideas = self.ideas, backlog.count(self.folder)
+        ideas, self.ideas = self.ideas, backlog.listed(self.folder)
         return {"machine": not first, "program": self._read_program() or self.ideas != ideas}
 
     def _read_program(self) -> bool:

@@ -164,12 +164,12 @@ def read(path: Path) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def count(folder: Path) -> int:
-    """Return the number of untried ideas in a run's backlog; 0 if it cannot be read."""
+def listed(folder: Path) -> tuple[str, ...]:
+    """Return the untried ideas in a run's backlog, from the top; none if it cannot be read."""
     try:
-        return len(backlog.untried(read(folder / backlog.NAME)))
+        return backlog.untried(read(folder / backlog.NAME))
     except OSError:
-        return 0
+        return ()
 
 
 def _taken(state: State) -> set[str]:

@@ -14,7 +14,7 @@ from core.machine.project import Project
 from core.model import Limits
 from core.record import events as ev
 from core.record import journal
-from core.record.fold import fold
+from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import log_lines, publish, run_table, summary
@@ -80,6 +80,17 @@ def test_the_command_names_the_files_that_are_there(
     print_status(Project(tmp_path, tmp_path / "logs"), "found", as_json=False, line=False)
     told = capsys.readouterr().out
     assert "report      logs/found/report.html\n" in told and len(told.splitlines()) <= LINES
+
+
+def test_the_lessons_of_a_run_are_shown() -> None:
+    state = state_of(20, keep_every=10)
+    apply(state, ev.Lessons(lines=("Wider models lose.", "Schedules matter."), agent="ollama:x", judged=20))
+    text = shown(facts(state), brief=False)
+    assert (
+        "Wider models lose." in text
+        and "Schedules matter." in text
+        and "Wider models lose." not in shown(facts(state_of(20)))
+    )
 
 
 def test_one_experiment_is_no_plural() -> None:

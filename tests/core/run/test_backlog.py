@@ -60,9 +60,9 @@ def test_results_stand_at_the_ideas_and_the_rest_stays(tmp_path: Path) -> None:
     assert one.path.read_bytes() == raw.replace(b"- first", b"- [x] first (#1: worse, +0.0100)")
     assert one.path.stat().st_mode & 0o777 == 0o640
     one.add(["- [ ] fourth", "Third", ""])
-    assert one.path.read_bytes().endswith(b"* third\n- fourth\n") and backlog.count(tmp_path) == 3
+    assert one.path.read_bytes().endswith(b"* third\n- fourth\n") and len(backlog.listed(tmp_path)) == 3
     one.begin()
-    assert backlog.count(tmp_path) == 3, "a file that exists is not begun again"
+    assert len(backlog.listed(tmp_path)) == 3, "a file that exists is not begun again"
     one.close()
     assert [path.name for path in tmp_path.iterdir()] == [text.NAME]
 
@@ -71,7 +71,7 @@ def test_a_deleted_or_damaged_file_is_left_alone(tmp_path: Path) -> None:
     one = Backlog(tmp_path)
     one.add(["an idea"])
     one.mark(tried("an idea", ""))
-    assert not one.path.exists() and one.untried(State()) == () and backlog.count(tmp_path) == 0
+    assert not one.path.exists() and one.untried(State()) == () and backlog.listed(tmp_path) == ()
     large = "- an idea\n" * 200_000
     one.path.write_text(large)
     one.add(["more"])
@@ -145,7 +145,7 @@ def test_agents_cannot_fill_it(tmp_path: Path) -> None:
     one.begin()
     for number in range(100):
         one.add([f"idea {number}"])
-    assert backlog.count(tmp_path) == backlog.MOST_OPEN
+    assert len(backlog.listed(tmp_path)) == backlog.MOST_OPEN
 
 
 @pytest.mark.parametrize("exchanges", [True, False])

@@ -16,6 +16,7 @@ from tests.tui.conftest import Edits, app_on, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch
 from tui.panes.experiments import ExperimentsPane
+from tui.textual_internals import Static
 from tui.widgets.prompt import Prompt
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
@@ -276,6 +277,21 @@ async def test_the_backlog_is_edited_where_it_lies_and_its_ideas_are_counted(liv
         assert (living.folder / "backlog.md").read_text().startswith("- one\n")
         await said(app, pilot, "The backlog has 2 untried ideas.")
         assert not living.told(commands.Hold)[-1].on, "the clock of the waiting proposal runs again"
+
+
+async def test_the_first_ideas_of_the_backlog_stand_below_program_md(living: Living) -> None:
+    path = living.folder / backlog.NAME
+    async with at_work(living) as (app, pilot):
+        ideas = app.query_one("#ideas", Static)
+        assert not ideas.display
+        path.write_text("".join(f"- idea {number}\n" for number in range(1, 8)))
+        await until(pilot, lambda: ideas.display)
+        wanted = ["Next ideas (backlog.md):", *(f"{number} idea {number}" for number in range(1, 6)), "and 2 more"]
+        assert str(ideas.content).splitlines() == wanted
+        path.write_text("- idea 7\n- [x] idea 2\n- idea 1\n")
+        await until(pilot, lambda: str(ideas.content).splitlines()[1:] == ["1 idea 7", "2 idea 1"])
+        path.write_text("- [x] idea 2\n")
+        await until(pilot, lambda: not ideas.display)
 
 
 async def test_a_run_without_a_backlog_gets_one_with_its_heading(living: Living, edits_by: Edits) -> None:

@@ -237,6 +237,7 @@ def test_whatever_ray_raises_is_a_sentence_and_a_cluster_here_is_never_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     def init(**options: object) -> None:
+        assert address or options["include_dashboard"] is False
         raise NoToken("Token authentication is enabled but no token was found.")
 
     for name in (*SETTINGS, *ALONE, "RAY_AUTH_TOKEN"):
