@@ -17,10 +17,10 @@ from itertools import combinations, islice
 from msgspec.structs import replace as replace_fields
 
 from core.agents.base import AgentFailed, Context, PastExperiment
-from core.agents.search import combine
+from core.agents.search import combine, earlier
 from core.agents.search.backlog import backlog_wishes, steps_of
 from core.agents.search.drafts import Draft, Knobs, knobs_draft
-from core.agents.search.ideas import IDEAS, applied, changes_of, knob_change
+from core.agents.search.ideas import IDEAS, applied, changes_of
 from core.agents.search.options import Options
 from core.agents.search.ranges import places, range_for
 from core.agents.search.steering import SAID, Steering, setting, steering
@@ -208,11 +208,7 @@ def _ideas_that_gained(context: Context, wanted: Steering, options: Options) -> 
         if len(changes := changes_of(one)) == 1
         for name in changes
     }
-    gains: dict[str, list[float]] = {}
-    for effect in context.earlier:
-        if len(effect.edits) == 1 and not effect.after:
-            gains.setdefault(effect.edits[0], []).append(effect.gain / (effect.noise or context.sigma))
-    means = {name: sum(values) / len(values) for name, values in gains.items()}
+    means = earlier.idea_gains(context)
     possible = {option.name: option for _, option in options.screening(options.model.expected, ideas=True)}
     for name in sorted(means.keys() & possible.keys() - tried, key=lambda name: -means[name]):
         if means[name] >= GAINED and wanted.weights.get(possible[name].topic, 1.0) > 0:
@@ -225,7 +221,7 @@ def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[D
     The steps in the other direction follow. Leaves out steps that were tried alone on any train.py, that lost in earlier runs, or
     that would undo a kept change. Steps that gained clearly in earlier runs come first.
     """
-    informative, before = _informative_past(context), _earlier_step_gains(context, known)
+    informative, before = _informative_past(context), earlier.step_gains(context, known)
     left = {(name, old) for past in informative if past.verdict.kept for name, (old, _) in past.constants.items()}
     begun = (*informative, *context.open)
     tried = {one.proposal.notes.step for one in begun}
@@ -264,22 +260,6 @@ def _steps_like_a_win(context: Context, wanted: Steering, known: Knobs) -> Itera
     for draft in _first_steps(context, wanted, known):
         if draft.notes.step and (draft.topic, draft.notes.step.rpartition(" ")[2]) in wins:
             yield draft
-
-
-def _earlier_step_gains(context: Context, known: Knobs) -> dict[str, float]:
-    """Return what steps from the present values gained in earlier runs, in standard deviations of one score: "DEPTH up" -> 8.2.
-
-    A knob that followed another one does not count.
-    """
-    gains: dict[str, list[float]] = {}
-    for effect in context.earlier:
-        name = next(iter(effect.after), "")
-        if effect.edits or name not in known or known[name].value != effect.before[name]:
-            continue
-        single = knob_change(name, effect.before[name], effect.after[name]) if len(effect.after) == 1 else ""
-        if step := effect.step or single:
-            gains.setdefault(step, []).append(effect.gain / context.sigma)
-    return {step: sum(values) / len(values) for step, values in gains.items()}
 
 
 def _may_change(knob: Knob, charter: Charter, wanted: Steering) -> bool:
