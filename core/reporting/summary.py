@@ -34,6 +34,7 @@ BRIEF_KEPT, BRIEF = 4, 2  # kept changes, and of the others, in a brief summary
 LEAST = 8  # columns below which the beginning of a hypothesis says nothing
 EIGHTHS = " ▏▎▍▌▋▊▉"
 WIDE, BAR = 118, 20  # columns from which changes are also shown as bars, and those of a bar
+FRESH = 26  # of a change measured afresh, from as many columns
 WIDTH = 1000  # columns of a text that is not for a terminal: nothing is wrapped
 
 
@@ -217,18 +218,27 @@ def _largest(highlights: Sequence[Highlight], most: int) -> Sequence[Highlight]:
 
 def _highlights(label: str, highlights: Sequence[Highlight], tone: Tone, width: int, largest: float) -> list[Line]:
     bars = BAR if largest else 0
-    room = max(8, width - LABEL - CHANGE - bars - 8)
+    several = len(highlights) > 1  # else the line about the final check says it
+    fresh = FRESH if several and width >= WIDE and any(highlight.afresh for highlight in highlights) else 0
+    room = max(8, width - LABEL - CHANGE - bars - fresh - 8)
     return _labelled(
         label,
         [
             (
                 Span(f"{highlight.change_words:<{CHANGE}}{_bar(highlight, largest, bars):<{bars}}", tone),
+                Span(f"{_fresh_change(highlight):<{fresh}}" if fresh else "", "dim"),
                 Span(f"#{highlight.number:<5} "),
                 Span(highlight.named(room)),
             )
             for highlight in highlights
         ],
     )
+
+
+def _fresh_change(highlight: Highlight) -> str:
+    """Return the change alone on fresh seeds, as text; "" if it was not measured."""
+    found = highlight.afresh
+    return f"afresh {phrases.change(found.change, found.error)}" if found is not None else ""
 
 
 def _bar(highlight: Highlight, largest: float, columns: int) -> str:

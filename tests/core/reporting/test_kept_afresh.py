@@ -12,7 +12,7 @@ from core.record import events as ev
 from core.record.fold import CHECK_TRIES, apply
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import activity, kept_afresh, phrases, status
+from core.reporting import activity, kept_afresh, phrases, status, summary
 from core.reporting.log_lines import line
 from core.reporting.page import page
 from core.verdicts import Verdict
@@ -64,6 +64,16 @@ def test_the_page_has_a_column_once_it_was_measured() -> None:
     found = page(report_of(alone([-0.02, -0.01])))
     assert "measured afresh</th>" in found and "Measured afresh: the same change" in found
     assert "measured afresh</th>" not in page(report_of(alone([-0.02]))), "the headline says it"
+
+
+def test_the_summary_shows_it_beside_each_change_where_there_is_room() -> None:
+    def shown(state: State, width: int) -> str:
+        return summary.text(summary.summary(status.status(state, schedule.noise(state), None, Picture()), width))
+
+    fresh = "afresh -0.0200 ±"
+    assert fresh in shown(alone([-0.02, -0.01]), 140) and "afresh -0.0100 ±" in shown(alone([-0.02, -0.01]), 140)
+    assert fresh not in shown(alone([-0.02, -0.01]), 80), "no room"
+    assert fresh not in shown(alone([-0.02]), 140) and fresh not in shown(state_of(6, keep_every=3), 140)
 
 
 def test_a_simplification_is_counted_apart() -> None:
