@@ -116,7 +116,7 @@ def _change_facts(experiment: Experiment, scale: Scale, paired: Contrast | None)
 def _afresh_facts(state: State, experiment: Experiment, sigma: float) -> list[Fact]:
     """Return what a kept change alone has gained on fresh seeds, if that was measured."""
     step = final_check.steps(state, sigma).get(experiment.number)
-    return [("afresh", kept_afresh.words(step))] if step is not None else []
+    return [("afresh", phrases.typeset(kept_afresh.words(step)))] if step is not None else []
 
 
 def _parents_score(state: State, experiment: Experiment) -> str:

@@ -48,9 +48,7 @@ KINDS = (
     "knob",
 )  # what its proposals are in turn. Where a kind has nothing new, another one serves
 CLEAR = 3.0  # standard deviations of one score from which a step that gained in earlier runs is tried before all others
-GAINED = (
-    2.0  # standard deviations of one score from which an idea that gained in earlier runs is tried before all others
-)
+GAINED = 1.0  # standard deviations of one score from which an idea that gained in earlier runs comes first
 LEAST = 0.0  # what a first step must have gained in earlier runs, if they have measured it
 WIN = 4.0  # standard deviations of one score that a step gains if train.py does not fit the budget, so similar steps come next
 ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight

@@ -52,8 +52,8 @@ def test_each_has_its_figure_and_its_verdict(change: float, words: str, count: s
     assert said[0].startswith("#3 ") and said[0].endswith(": -0.0200 ± 0.0014 on 4 fresh seeds, so it holds.")
     assert said[1].startswith("#6 ") and said[1].endswith(f": {words}.") and said[2:] == [count]
     shown = experiment_facts(state, second, "kept", 200).plain
-    assert phrases.change(change) in shown and "on 4 fresh seeds" in shown and "afresh" in shown
-    assert "-0.0200" in experiment_facts(state, first, "kept", 200).plain
+    assert phrases.typeset(phrases.change(change)) in shown and "on 4 fresh seeds" in shown and "afresh" in shown
+    assert "afresh      −0.0200" in experiment_facts(state, first, "kept", 200).plain
     kept = status.status(state, schedule.noise(state), None, Picture()).kept_changes
     found = [(one.afresh.change, one.afresh.seeds, one.afresh.wanted) for one in kept if one.afresh is not None]
     assert found == [(pytest.approx(-0.02), 4, 4), (pytest.approx(change), 4, 4)]
