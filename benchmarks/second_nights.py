@@ -6,7 +6,6 @@ In each world, two nights of 50 trainings that know nothing come first. Then eac
 
     knows nothing     as with --no-earlier
     as it is          knows the effects of the first two nights
-    lost steps first  the same, but only a step that lost by three standard deviations of a score is left out of the first steps
     gained drawn      the same, but ideas that gained are drawn like all others
 
 The gains are the true ones of the best, in standard deviations of one score. The differences are paired over the worlds.
@@ -37,14 +36,7 @@ from core.model import Effect, Value
 FIRST_TRAININGS, NIGHTS = 50, 2
 NEVER = 1e9  # a gain that no idea has
 SHOWN = (25, 50, 75)
-NOTHING, AS_IT_IS, LOST_FIRST, DRAWN = ARMS = (
-    "knows nothing",
-    "as it is",
-    "lost steps first",
-    "gained drawn",
-    "g1",
-    "g3",
-)
+NOTHING, AS_IT_IS, DRAWN = ARMS = ("knows nothing", "as it is", "gained drawn")
 
 
 class SecondNight(Night):
@@ -93,8 +85,7 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=max(SHOWN))
     parser.add_argument("--kinds", nargs="+", default=["recorded", "plain"], choices=list(KINDS))
     options = parser.parse_args()
-    source, least = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8"), agent.LEAST
-    gained = agent.GAINED
+    source, gained = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8"), agent.GAINED
     shown = [count for count in SHOWN if count <= options.trainings]
     for kind in options.kinds:
         gains: dict[str, list[list[float]]] = {
@@ -104,7 +95,6 @@ def main() -> None:
             world = World(KINDS[kind], source, seed)
             known = tuple(effects([play(world, source, 100 * seed + one, FIRST_TRAININGS) for one in range(NIGHTS)]))
             for arm in ARMS:
-                agent.LEAST = -agent.CLEAR if arm == LOST_FIRST else least
                 agent.GAINED = NEVER if arm == DRAWN else gained
                 earlier = () if arm == NOTHING else known
                 nights = [

@@ -255,5 +255,5 @@ def test_recorded_nights_say_what_an_early_abort_could_save() -> None:
     found = benchmark("early_abort")
     for path in found.NIGHTS:
         night = found.read(path)
-        assert night.seconds > 3600 and 0 < night.stopped(6.0) < night.stopped(2.0) < len(night.losses)
+        assert night.seconds > 2400 and 0 < night.stopped(6.0) < night.stopped(2.0) < len(night.losses)
         assert 0 < night.saved(2.0, 0.5) < 0.5 * night.stopped(2.0) / len(night.losses)

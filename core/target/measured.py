@@ -1,8 +1,8 @@
 """What was measured on a CPU with 60 s for each experiment and two cores. Tests compare it with its sources.
 
-FOUND, FIFTY and FORTY are nights in tests/recorded. A gain is the mean over its pairs, so most of them are as uncertain as one
-measurement (0.0025 bpb), and later ones were measured on top of what was kept before. OVER_SEEDS is benchmarks/effects.jsonl, the mean
-over 12 seeds.
+FOUND, FIFTY, FORTY and DEFAULT_1 to DEFAULT_3 are nights in tests/recorded. A gain is the mean over its pairs, so most of them are as
+uncertain as one measurement (0.0025 bpb), and later ones were measured on top of what was kept before. OVER_SEEDS is
+benchmarks/effects.jsonl, the mean over 12 seeds.
 """
 
 from __future__ import annotations
@@ -134,6 +134,63 @@ FORTY = _on_a_cpu(  # with the profile cpu
         _effect(-0.00037, "orthogonal-init"),
         _effect(-0.01863, step="DEPTH down", DEPTH=(2, 1)),
         _effect(-0.15574, "shifted-value"),
+    ),
+)
+DEFAULT_1 = _on_a_cpu(  # with the profile cpu, knowing the three nights above
+    effects=(
+        _effect(0.00236, step="MLP_RATIO down", MLP_RATIO=(4, 3)),
+        _effect(-0.0188, "key-is-query"),
+        _effect(-0.00447, "unembed-init"),
+        _effect(-0.0013, step="WARM_DOWN up", WARM_DOWN=(0.5, 0.68)),
+        _effect(0.00745, "row-adam"),
+        _effect(-0.00133, "short-first", MATRIX_LR=(0.02, 0.0263), EMBED_LR=(0.2, 0.229)),
+        _effect(-0.00441, step="UNEMBED_LR up", UNEMBED_LR=(0.004, 0.0068)),
+        _effect(0.00522, "short-first"),
+        _effect(0.01121, "layer-norm"),
+        _effect(-0.00435, step="EMBED_LR up", EMBED_LR=(0.2, 0.34)),
+        _effect(-0.02482, "no-nesterov"),
+        _effect(-0.01249, "two-back"),
+        _effect(-0.00617, step="MATRIX_LR up", MATRIX_LR=(0.02, 0.034)),
+        _effect(0.0318, "key-shift"),
+    ),
+)
+DEFAULT_2 = _on_a_cpu(  # with the profile cpu, knowing the three nights above
+    effects=(
+        _effect(-0.00416, "weight-average"),
+        _effect(0.01282, step="MLP_RATIO down", MLP_RATIO=(4, 3)),
+        _effect(0.00288, "nadam"),
+        _effect(0.00277, "head-gate"),
+        _effect(-0.00249, step="WARM_DOWN up", WARM_DOWN=(0.5, 0.68)),
+        _effect(-0.0273, "sandwich-attention"),
+        _effect(0.01441, "bigrams"),
+        _effect(-0.03281, step="UNEMBED_LR up", UNEMBED_LR=(0.004, 0.0068)),
+        _effect(0.01251, "layer-norm"),
+        _effect(-0.0037, "no-tall-factor"),
+        _effect(-0.00607, step="EMBED_LR up", EMBED_LR=(0.2, 0.34)),
+        _effect(0.00149, "no-embedding-norm"),
+        _effect(-0.00054, "two-back"),
+        _effect(-0.00193, step="MATRIX_LR up", MATRIX_LR=(0.02, 0.034)),
+        _effect(0.04319, "key-shift"),
+    ),
+)
+DEFAULT_3 = _on_a_cpu(  # with the profile cpu, knowing the three nights above
+    effects=(
+        _effect(0.00268, step="WARM_DOWN up", WARM_DOWN=(0.5, 0.68)),
+        _effect(-0.02983, "cautious-adam"),
+        _effect(-0.03093, "muon-unembedding"),
+        _effect(-0.01874, step="SEQ_LEN down", SEQ_LEN=(256, 128)),
+        _effect(0.00672, "slow-embedding-decay"),
+        _effect(-0.00053, "relu"),
+        _effect(-0.01993, step="DEPTH down", DEPTH=(2, 1)),
+        _effect(0.01381, "layer-norm", "two-back", MATRIX_LR=(0.02, 0.0302)),
+        _effect(-0.0122, step="UNEMBED_LR up", UNEMBED_LR=(0.004, 0.0068)),
+        _effect(-0.01451, "no-tall-factor"),
+        _effect(0.00366, "layer-norm"),
+        _effect(-0.01236, step="EMBED_LR up", EMBED_LR=(0.2, 0.34)),
+        _effect(-0.00241, "no-embedding-norm"),
+        _effect(0.00141, "two-back"),
+        _effect(0.00063, step="MATRIX_LR up", MATRIX_LR=(0.02, 0.034)),
+        _effect(0.0355, "key-shift"),
     ),
 )
 OVER_SEEDS = _on_a_cpu(effects=(_effect(0.01069, "bigrams"),))

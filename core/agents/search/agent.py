@@ -47,9 +47,10 @@ KINDS = (
     "idea",
     "knob",
 )  # what its proposals are in turn. Where a kind has nothing new, another one serves
-CLEAR = 3.0  # standard deviations of one score from which a step that gained in earlier runs is tried before all others
+CLEAR = (
+    3.0  # standard deviations of one score from which a step's gain or loss in earlier runs decides when it is tried
+)
 GAINED = 1.0  # standard deviations of one score from which an idea that gained in earlier runs comes first
-LEAST = 0.0  # what a first step must have gained in earlier runs, if they have measured it
 WIN = 4.0  # standard deviations of one score that a step gains if train.py does not fit the budget, so similar steps come next
 ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight
 
@@ -216,8 +217,8 @@ def _ideas_that_gained(context: Context, wanted: Steering, options: Options) -> 
 def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
     """Yield a step of each knob that matters much: one step down for sizes, one step up for others.
 
-    The steps in the other direction follow. Leaves out steps that were tried alone on any train.py, that lost in earlier runs, or
-    that would undo a kept change. Steps that gained clearly in earlier runs come first.
+    The steps in the other direction follow. Leaves out steps that were tried alone on any train.py, that lost clearly in earlier
+    runs, or that would undo a kept change. Steps that gained clearly in earlier runs come first.
     """
     informative, before = _informative_past(context), earlier.step_gains(context, known)
     left = {(name, old) for past in informative if past.verdict.kept for name, (old, _) in past.constants.items()}
@@ -242,7 +243,7 @@ def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[D
             if draft := knobs_draft(context, known, {name: value}):
                 steps.append((before.get(mark, 0.0), replace(draft, notes=replace_fields(draft.notes, step=mark))))
     first = [draft for gain, draft in sorted(steps, key=lambda step: -step[0]) if gain >= CLEAR]
-    yield from (*first, *(draft for gain, draft in steps if LEAST <= gain < CLEAR))
+    yield from (*first, *(draft for gain, draft in steps if -CLEAR < gain < CLEAR))
 
 
 def _steps_like_a_win(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:

@@ -62,18 +62,6 @@ def test_ideas_that_gained_in_earlier_runs_come_before_all_others() -> None:
     assert "bigrams" not in ideas(*known, charter="Leave the embeddings alone.")
 
 
-def test_a_step_that_lost_a_little_in_earlier_runs_is_no_first_step() -> None:
-    def steps(*known: Effect) -> list[str]:
-        past: tuple[PastExperiment, ...] = ()
-        for number in range(1, 10):
-            proposal = Search().propose_now(replace(context(number, past), earlier=known))
-            past += (judged(number, proposal, -0.001),)
-        return [one.proposal.notes.step for one in past if one.proposal.notes.step]
-
-    lost, gained = (Effect(gain=gain, before={"DEPTH": 2}, after={"DEPTH": 1}) for gain in (-0.001, 0.001))
-    assert steps()[0] == steps(gained)[0] == "DEPTH down" and steps(lost) == steps()[1:] + steps(lost)[-1:]
-
-
 def test_what_an_earlier_run_measured_can_turn_out_otherwise() -> None:
     """It is worth as much as one measurement, so the present run's own scores outweigh it."""
     knob_list = {knob.name: knob for knob in knobs.read(SOURCE)}
