@@ -88,9 +88,8 @@ def main() -> None:
     source, gained = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8"), agent.GAINED
     shown = [count for count in SHOWN if count <= options.trainings]
     for kind in options.kinds:
-        gains: dict[str, list[list[float]]] = {
-            arm: [] for arm in ARMS
-        }  # by world, after each of the trainings that are shown
+        # By world, after each of the numbers of trainings that are shown.
+        gains: dict[str, list[list[float]]] = {arm: [] for arm in ARMS}
         for seed in range(1, options.worlds + 1):
             world = World(KINDS[kind], source, seed)
             known = tuple(effects([play(world, source, 100 * seed + one, FIRST_TRAININGS) for one in range(NIGHTS)]))
@@ -108,12 +107,8 @@ def main() -> None:
                 [one[at] - other[at] for one, other in zip(gains[AS_IT_IS], gains[arm], strict=True)]
                 for at in range(len(shown))
             ]
-            words = (
-                ""
-                if arm == AS_IT_IS
-                else "  as it is, less this: "
-                + "  ".join(f"{mean(some):+.1f} ± {mean_error(some):.1f}" for some in apart)
-            )
+            differences = "  ".join(f"{mean(some):+.1f} ± {mean_error(some):.1f}" for some in apart)
+            words = "" if arm == AS_IT_IS else f"  as it is, less this: {differences}"
             print(f"  {arm:<18}" + "".join(f"{gain:>7.1f}" for gain in found) + words, flush=True)
 
 

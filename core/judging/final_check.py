@@ -144,12 +144,11 @@ def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL, *, each
     for index in range(seeds):
         seed = policy.seed(state.config.seed, first + index)
         lacking = _lacking(state, check, seed, commits)
-        ordered = [commit for commit in _folded(commits) if commit in lacking][
-            :: -1 if index % 2 else 1
-        ]  # none is always first
-        nodes = _nodes(
-            state, check, seed, [one for one in commits if one not in lacking and not _given_up(check, one, seed)]
-        )
+        ordered = [commit for commit in _folded(commits) if commit in lacking]
+        if index % 2:
+            ordered.reverse()  # so that none is always first
+        measured = [one for one in commits if one not in lacking and not _given_up(check, one, seed)]
+        nodes = _nodes(state, check, seed, measured)
         for commit in ordered[:1] if several else ordered:
             if (commit, seed) not in running:
                 yield Work(role, commit, seed, nodes=nodes)
@@ -203,9 +202,8 @@ def _pair(state: State, check: Check, seed: int, first: str, second: str) -> Pai
         for other, there in theirs
         if pairing.comparable(state, here, there)
     ]
-    return max(
-        pairs, key=lambda pair: pair.turn, default=None
-    )  # of those with one score in common, the first is the latest
+    # Of pairs with one score in common, the first is the latest.
+    return max(pairs, key=lambda pair: pair.turn, default=None)
 
 
 def _scores(check: Check, commit: str, seed: int) -> list[tuple[float, Conditions | None]]:

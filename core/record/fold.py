@@ -224,12 +224,10 @@ def _checked(state: State, event: ev.Measured) -> None:
     check, key = state.checks.setdefault(event.role, Check()), (event.commit, event.seed)
     check.tries[key] = check.tries.get(key, 0) + 1
     if event.scored and event.result.val_bpb is not None:
-        before = (
-            check.scores.get(event.commit, {}).get(event.seed),
-            check.conditions.get(event.commit, {}).get(event.seed),
-        )
-        if before[0] is not None and before[1] is not None:  # it may still form a pair
-            check.replaced.setdefault(key, []).append((before[0], before[1]))
+        score = check.scores.get(event.commit, {}).get(event.seed)
+        conditions = check.conditions.get(event.commit, {}).get(event.seed)
+        if score is not None and conditions is not None:  # it may still form a pair
+            check.replaced.setdefault(key, []).append((score, conditions))
         check.scores.setdefault(event.commit, {})[event.seed] = event.result.val_bpb
         check.conditions.setdefault(event.commit, {})[event.seed] = _conditions(state, event)
     elif not event.disturbed:

@@ -16,9 +16,8 @@ class Check:
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> bpb on the test split
     conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # commit -> seed -> state of the machine
     tries: dict[tuple[str, int], int] = field(default_factory=dict)  # (commit, seed) -> trainings
-    replaced: dict[tuple[str, int], list[tuple[float, Conditions]]] = field(
-        default_factory=dict
-    )  # (commit, seed) -> earlier scores
+    # (commit, seed) -> earlier scores, with the state of the machine
+    replaced: dict[tuple[str, int], list[tuple[float, Conditions]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -51,8 +51,6 @@ def place(state: State, job: ev.Launched) -> str:
     running = [one.job for one in state.running.values() if one.role is job.role]
     done = sum(len(scores) for scores in state.check(job.role).scores.values())
     at = done + 1 + (running.index(job.job) if job.job in running else 0)
-    plans = (
-        state.started is not None and state.stopped is None and job.role is Role.FINAL
-    )  # else `report` was told how many
-    whole = 2 * state.started.final_seeds if plans and state.started is not None else 0
+    is_of_loop = state.stopped is None and job.role is Role.FINAL  # else `report` was told how many seeds
+    whole = 2 * state.started.final_seeds if state.started is not None and is_of_loop else 0
     return f"{at} of {whole}" if at <= whole else f"training {at}"

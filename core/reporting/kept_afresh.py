@@ -14,13 +14,13 @@ MORE = "A gain that is not certain may still be real. More seeds decide: --seeds
 
 def words(step: Step) -> str:
     """Return what a kept change has gained on fresh seeds over the best before it, and whether that holds, as text."""
-    seeds = f"{step.seeds} fresh seed{'s' if step.seeds > 1 else ''}"
-    return f"{phrases.change(step.change, step.error)} on {seeds}, {_whether_it_holds(step)}"
+    change = phrases.change(step.change, step.error)
+    if not step.complete:
+        return f"{change} on {step.seeds} of {step.wanted} fresh seeds so far"
+    return f"{change} on {phrases.count(step.seeds, 'fresh seed')}, {_whether_it_holds(step)}"
 
 
 def _whether_it_holds(step: Step) -> str:
-    if not step.complete:
-        return f"of {step.wanted} so far"
     if step.is_worse:
         return "so train.py is worse with it"
     if step.is_simplification:

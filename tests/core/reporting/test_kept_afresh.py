@@ -93,7 +93,8 @@ def test_before_all_are_measured_there_is_no_verdict() -> None:
     for seed in list(scores)[1:]:
         del scores[seed]
     first, second, rest = kept_afresh.lines(state, SIGMA, 4)
-    assert first.endswith("-0.0200 ± 0.0028 on 1 fresh seed, of 4 so far.") and second.endswith("of 4 so far.")
+    assert first.endswith("-0.0200 ± 0.0028 on 1 of 4 fresh seeds so far.")
+    assert second.endswith("on 1 of 4 fresh seeds so far.")
     assert rest.startswith("Not all kept changes are measured; `make report ARGS=") and "--each --seeds 4" in rest
     assert "1 trainings" not in rest and phrases.planned_check(state, 4, Role.FINAL, each=True) in (
         "",
