@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +31,7 @@ from core.agents.base import AgentFailed, Context
 from core.agents.search import agent
 from core.agents.search.agent import Search
 from core.model import Effect, Value
+from core.run.earlier_runs import merged
 
 FIRST_TRAININGS, NIGHTS = 50, 2
 NEVER = 1e9  # a gain that no idea has
@@ -59,19 +59,14 @@ def play(world: World, source: str, seed: int, trainings: int, earlier: tuple[Ef
 
 
 def effects(nights: list[Night]) -> Iterator[Effect]:
-    """Yield what nights have measured: the mean gain of each change."""
-    gains: dict[tuple[object, ...], list[float]] = {}
-    found: dict[tuple[object, ...], Effect] = {}
-    for one in (past for night in nights for past in night.past if past.gain is not None):
+    """Yield what nights have measured: the effect of each scored experiment."""
+    for one in (past for night in nights for past in night.past):
         moved = {name: one.constants[name] for name in one.proposal.notes.knobs or {} if name in one.constants}
         before: dict[str, Value] = {name: pair[0] for name, pair in moved.items()}
         after: dict[str, Value] = {name: pair[1] for name, pair in moved.items()}
         names = one.proposal.notes.edits or ()
-        if names or after:
-            key = names, tuple(before.items()), tuple(after.items())
-            gains.setdefault(key, []).append(one.gain or 0.0)
-            found[key] = Effect(gain=0.0, edits=names, step=one.proposal.notes.step, before=before, after=after)
-    yield from (replace(effect, gain=statistics.fmean(gains[key])) for key, effect in found.items())
+        if one.gain is not None and (names or after):
+            yield Effect(gain=one.gain, edits=names, step=one.proposal.notes.step, before=before, after=after)
 
 
 def after(night: Night, trainings: int) -> float:
@@ -92,7 +87,9 @@ def main() -> None:
         gains: dict[str, list[list[float]]] = {arm: [] for arm in ARMS}
         for seed in range(1, options.worlds + 1):
             world = World(KINDS[kind], source, seed)
-            known = tuple(effects([play(world, source, 100 * seed + one, FIRST_TRAININGS) for one in range(NIGHTS)]))
+            known = merged(
+                [*effects([play(world, source, 100 * seed + one, FIRST_TRAININGS) for one in range(NIGHTS)])]
+            )
             for arm in ARMS:
                 agent.GAINED = NEVER if arm == DRAWN else gained
                 earlier = () if arm == NOTHING else known

@@ -416,7 +416,8 @@ def test_a_night_of_an_arm_is_read_from_its_journal(tmp_path: Path) -> None:
     )
     assert "0.0200 ± 0.0030" in text and "mean gain afresh 0.0200 ± 0.0000 over 2 seeds" in text
     steps = tuple(
-        Step(change, 0.001, 8, 8, simpler) for change, simpler in ((-0.02, False), (-0.001, False), (0.001, True))
+        Step(1.0, 1.0 + change, 0.001, 8, 8, is_simplification=simpler)
+        for change, simpler in ((-0.02, False), (-0.001, False), (0.001, True))
     )
     one_by_one = dataclasses.replace(found, checked=checked, steps=steps, lines=("#3 one.",), longer=checked)
     text = "\n".join(yields.table([one_by_one, one_by_one], each=True))

@@ -3,7 +3,7 @@
 Both are trained on seeds that no verdict used, and scored on the test split, which no experiment has seen. The kept changes were
 chosen by their scores, so these scores are a little too good. The final check has none of this bias.
 
-On request, the kept changes between the two are trained as well, so that each one is measured alone.
+On request, the kept changes between the two are trained as well, so that each one is measured against the best before it.
 
 A change can help only within the budget that it was found with. The longer check shows that.
 """
@@ -78,45 +78,21 @@ class FinalCheck(Difference):
 
 
 @dataclass(frozen=True)
-class Step:
-    """A kept change, measured afresh against the best before it.
+class Step(FinalCheck):
+    """A kept change, measured afresh: `best` is its score, and `start` that of the best before it.
 
     Neighbouring steps share the scores of one train.py, so their errors are not independent.
 
     Attributes:
-        change: Its mean paired difference on the test split, in bpb; negative is better.
-        error: The standard error of `change`, in bpb.
-        seeds: Number of fresh seeds.
-        wanted: Number of seeds of the start and the best on which it can be measured.
         is_simplification: Whether it was kept for its shorter code and not for a gain.
     """
 
-    change: float
-    error: float
-    seeds: int
-    wanted: int
-    is_simplification: bool
-
-    @property
-    def complete(self) -> bool:
-        """Whether all seeds are measured. Before that there is no verdict."""
-        return self.seeds >= self.wanted
-
-    @property
-    def needed(self) -> float:
-        """The smallest change, in bpb, that is beyond the noise."""
-        return CLEAR * self.error
+    is_simplification: bool = False
 
     @property
     def holds(self) -> bool:
-        """Whether it is better by more than the noise. A simplification holds if it is not worse by more than the noise."""
-        holds = not self.is_worse if self.is_simplification else TARGET.gain(self.change) > self.needed
-        return self.complete and holds
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether it is worse by more than the noise."""
-        return self.complete and TARGET.gain(self.change) < -self.needed
+        """Whether it is better by more than the noise, on all seeds. A simplification holds if it is not worse by more than the noise."""
+        return self.complete and not self.is_worse if self.is_simplification else super().holds
 
 
 def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL, *, each: bool = False) -> Iterator[Work]:
@@ -229,21 +205,16 @@ def outcome(state: State, sigma: float, role: Role = Role.FINAL, until_t: float 
     measured = {seed: pair for seed, pair in pairs.items() if _t(pair) <= until_t}
     if not measured:
         return None
-    n = len(measured)
-    return FinalCheck(
-        sum(pair.one for pair in measured.values()) / n,
-        sum(pair.other for pair in measured.values()) / n,
-        error=_error(measured.values(), sigma),
-        seeds=n,
-        wanted=n + _pending(state, state.check(role), role, measured),
-        chosen=gain.so_far(state, sigma) if role is Role.FINAL else None,
-    )
+    start, best, error = _means(measured.values(), sigma)
+    wanted = len(measured) + _pending(state, state.check(role), role, measured)
+    chosen = gain.so_far(state, sigma) if role is Role.FINAL else None
+    return FinalCheck(start, best, error, len(measured), wanted, chosen)
 
 
 def steps(state: State, sigma: float) -> dict[int, Step]:
     """Return what the final check has found about each kept change, as number -> step. Those without a pair are left out.
 
-    A change has pairs if all were trained (`each` in `next_work`), and if it was the best of two checks in turn or is the only one.
+    A change has pairs if `next_work` was called with `each`, if it is the only one, or if two checks in turn had its parent and it as the best.
 
     Args:
         state: The state of the run.
@@ -258,10 +229,9 @@ def steps(state: State, sigma: float) -> dict[int, Step]:
         both = experiment.parent, experiment.commit
         if pairs := _pairs(state, check, *both):
             missing = sum(bool(_lacking(state, check, seed, state.commits)) for seed in whole if seed not in pairs)
-            change = statistics.fmean(pair.other - pair.one for pair in pairs.values())
-            error = _error(pairs.values(), sigma)
+            start, best, error = _means(pairs.values(), sigma)
             simpler = experiment.verdict is Verdict.SIMPLIFICATION
-            found[number] = Step(change, error, len(pairs), len(pairs) + missing, simpler)
+            found[number] = Step(start, best, error, len(pairs), len(pairs) + missing, is_simplification=simpler)
     return found
 
 
@@ -276,10 +246,14 @@ def _t(pair: Pair) -> float:
     return max(conditions.t if conditions is not None else 0.0 for conditions in (pair.here, pair.there))
 
 
-def _error(pairs: Collection[Pair], sigma: float) -> float:
-    """Return the standard error of a mean paired difference: from the run's noise, or from these pairs if they scatter more."""
-    scatter = statistics.stdev(pair.other - pair.one for pair in pairs) if len(pairs) > 2 else 0.0
-    return max(sigma * math.sqrt(2), scatter) / math.sqrt(len(pairs))
+def _means(pairs: Collection[Pair], sigma: float) -> tuple[float, float, float]:
+    """Return the mean scores of both, and the standard error of their difference: from the run's noise, or from these pairs if they
+    scatter more.
+    """
+    n = len(pairs)
+    scatter = statistics.stdev(pair.other - pair.one for pair in pairs) if n > 2 else 0.0
+    error = max(sigma * math.sqrt(2), scatter) / math.sqrt(n)
+    return sum(pair.one for pair in pairs) / n, sum(pair.other for pair in pairs) / n, error
 
 
 def _pending(state: State, check: Check, role: Role, measured: Collection[int]) -> int:

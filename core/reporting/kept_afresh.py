@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from core.judging import final_check
 from core.judging.final_check import SEEDS, Step
+from core.model import Role
 from core.record.state import State
 from core.reporting import phrases
 from core.reporting.changes import short_name
-from nanochat.contract.shell import make
 
 MORE = "A gain that is not certain may still be real. More seeds decide: --seeds N."
 
@@ -39,8 +39,8 @@ def lines(state: State, sigma: float, seeds: int = SEEDS) -> list[str]:
     found = final_check.steps(state, sigma)
     shown = [f"#{number} {short_name(state.experiments[number])}: {words(step)}." for number, step in found.items()]
     if next(final_check.next_work(state, seeds, each=True), None) is not None:
-        options = ["--each", *(["--seeds", str(seeds)] if seeds != SEEDS else [])]
-        return [*shown, f"Not all kept changes are measured; {make('report', state.name, *options)} continues."]
+        resume = phrases.check_command(state, Role.FINAL, seeds, each=True)
+        return [*shown, f"Not all kept changes are measured; {resume} continues."]
     gains = [step for step in found.values() if not step.is_simplification]
     simpler = [step for step in found.values() if step.is_simplification]
     counts = [_counted(gains, "gain", "holds", "hold")] if gains else []

@@ -160,9 +160,7 @@ def planned_check(state: State, seeds: int, role: Role, *, each: bool = False) -
 
 def interrupted_check(state: State, role: Role, seeds: int, *, each: bool = False) -> str:
     """Return what an interrupted check has measured, and how it continues, as sentences. `seeds`: the seeds that were asked for."""
-    options = [*(["--longer"] if role is Role.LONGER else []), *(["--each"] if each else [])]
-    options += ["--seeds", str(seeds)] if seeds != SEEDS else []
-    measured, resume = state.check(role).scores, make("report", state.name, *options)
+    measured, resume = state.check(role).scores, check_command(state, role, seeds, each=each)
     if each:
         done = sum(min(seeds, len(measured.get(commit, {}))) for commit in state.commits)
         return f"Interrupted. {done} of {count(len(state.commits) * seeds, 'training')} are kept; {resume} continues."
@@ -180,9 +178,10 @@ def resume_check(state: State, role: Role = Role.FINAL) -> str:
     return "" if state.stopped is None or state.checking else check_command(state, role)
 
 
-def check_command(state: State, role: Role) -> str:
-    """Return the command that makes a check or continues it."""
-    return make("report", state.name, *(["--longer"] if role is Role.LONGER else []))
+def check_command(state: State, role: Role, seeds: int = SEEDS, *, each: bool = False) -> str:
+    """Return the command that makes a check or continues it. The arguments are those of `final_check.next_work`."""
+    options = [*(["--longer"] if role is Role.LONGER else []), *(["--each"] if each else [])]
+    return make("report", state.name, *options, *(["--seeds", str(seeds)] if seeds != SEEDS else []))
 
 
 def again(state: State, experiment: Experiment) -> str:

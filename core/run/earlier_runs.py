@@ -48,7 +48,7 @@ def known_effects(project: Project, config: RunConfig) -> ev.Earlier | None:
     shipped = [effect for night in TARGET.measured for effect in _shipped(night, config)]
     if not effects and not shipped:
         return None
-    return ev.Earlier(effects=_merged([*effects, *shipped]), runs=tuple(runs), shipped=len(shipped), own=len(effects))
+    return ev.Earlier(effects=merged([*effects, *shipped]), runs=tuple(runs), shipped=len(shipped), own=len(effects))
 
 
 def _shipped(night: Measured, config: RunConfig) -> Iterator[Effect]:
@@ -110,7 +110,7 @@ def _effects_in(folder: Path) -> list[Effect]:
         return []
 
 
-def _merged(effects: list[Effect]) -> tuple[Effect, ...]:
+def merged(effects: list[Effect]) -> tuple[Effect, ...]:
     """Return one effect for each change, with the mean of its gains."""
     groups: dict[tuple[object, ...], list[Effect]] = {}
     for effect in effects:

@@ -146,9 +146,9 @@ def _drafts(
     kind = KINDS[turn % len(KINDS)]
     if kind == "combination":
         yield from combine.combinations(context, wanted.weights, options, chance)
-    elif kind == "knob":
+    if kind == "knob":
         yield from _first_steps(context, wanted, known)
-    if kind != "knob":
+    else:
         yield from _ideas_that_gained(context, wanted, options)
     for ideas in (kind != "knob", kind == "knob"):
         yield from _screened_changes(context, wanted.weights, options, chance, ideas=ideas)
@@ -164,6 +164,12 @@ def _drafts(
 def _informative_past(context: Context) -> list[PastExperiment]:
     """Return the past experiments without those that were cut short and say nothing about their ideas."""
     return [past for past in context.past if not past.verdict.may_repeat]
+
+
+def _tried_alone(context: Context) -> set[str]:
+    """Return the names of the changes that were tried alone on any train.py, or are now."""
+    alone = (changes_of(one) for one in (*_informative_past(context), *context.open))
+    return {name for changes in alone if len(changes) == 1 for name in changes}
 
 
 def _screened_changes(
@@ -201,12 +207,7 @@ def _ideas_that_gained(context: Context, wanted: Steering, options: Options) -> 
 
     There are many ideas that nothing is known about. In a draw from the posterior some of them come before most of what is known to gain.
     """
-    tried = {
-        name
-        for one in (*_informative_past(context), *context.open)
-        if len(changes := changes_of(one)) == 1
-        for name in changes
-    }
+    tried = _tried_alone(context)
     means = earlier.idea_gains(context)
     possible = {option.name: option for _, option in options.screening(options.model.expected, ideas=True)}
     for name in sorted(means.keys() & possible.keys() - tried, key=lambda name: -means[name]):
@@ -222,9 +223,7 @@ def _first_steps(context: Context, wanted: Steering, known: Knobs) -> Iterator[D
     """
     informative, before = _informative_past(context), earlier.step_gains(context, known)
     left = {(name, old) for past in informative if past.verdict.kept for name, (old, _) in past.constants.items()}
-    begun = (*informative, *context.open)
-    tried = {one.proposal.notes.step for one in begun}
-    tried |= {next(iter(changes_of(one))) for one in begun if len(changes_of(one)) == 1}
+    tried = _tried_alone(context) | {one.proposal.notes.step for one in (*informative, *context.open)}
     order = sorted(
         (
             name

@@ -73,13 +73,13 @@ def test_a_kept_change_without_a_score_costs_no_other_figure(tmp_path: Path) -> 
 
 def test_a_simplification_holds_if_it_is_not_worse() -> None:
     found = {
-        (change, simpler): Step(change, 0.001, 4, 4, simpler).holds
+        (change, simpler): Step(1.0, 1.0 + change, 0.001, 4, 4, is_simplification=simpler).holds
         for change in (-0.003, -0.001, 0.001, 0.003)
         for simpler in (False, True)
     }
     assert [change for (change, simpler), holds in found.items() if holds and not simpler] == [-0.003]
     assert [change for (change, simpler), holds in found.items() if holds and simpler] == [-0.003, -0.001, 0.001]
-    assert not Step(-0.003, 0.001, 3, 4, False).holds and not Step(0.003, 0.001, 3, 4, False).is_worse, "not all seeds"
+    assert not Step(1.0, 0.997, 0.001, 3, 4).holds and not Step(1.0, 1.003, 0.001, 3, 4).is_worse, "not all seeds"
 
 
 def test_those_that_are_compared_are_trained_close_in_time(tmp_path: Path) -> None:
