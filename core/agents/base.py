@@ -135,9 +135,13 @@ class CharterSummary(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LessonsLearned(Data, frozen=True, kw_only=True):
-    """What an agent has learned from a run, as lines, and what writing it cost. No lines if it said nothing usable."""
+    """What an agent has learned from a run, as lines, and what writing it cost. No lines if it said nothing usable.
+
+    `order`: the ideas of the backlog, the most urgent first, if the agent wants them in another order.
+    """
 
     lines: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
     cost: Cost = NO_COST
 
 

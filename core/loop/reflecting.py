@@ -11,8 +11,10 @@ from core.agents.base import AgentFailed, LessonsLearned, checked
 from core.agents.hooks import Reflects
 from core.loop.proposals import Proposer
 from core.record import events as ev
+from core.record.backlog import plain
 from core.record.journal import JournalError
 from core.run.active import ActiveRun
+from core.run.backlog import of_agents
 from core.text import sanitize_line
 
 EVERY = 10  # verdicts between two requests
@@ -95,7 +97,10 @@ class Reflecting:
             return None
         learned = checked(LessonsLearned, given)
         lines = tuple(text for line in learned.lines if (text := sanitize_line(line, LONGEST_LINE)))[:MOST_LINES]
-        return ev.Lessons(lines=lines, problem="" if lines else "the answer said nothing usable", cost=learned.cost)
+        problem = "" if lines else "the answer said nothing usable"
+        own = of_agents(self._active.state) if learned.order else ()
+        order = tuple(idea for given in learned.order if (idea := plain(given)) in own)
+        return ev.Lessons(lines=lines, problem=problem, cost=learned.cost, order=order)
 
     def _record(self, event: ev.Lessons) -> None:
         self._given_up = 0
@@ -105,4 +110,6 @@ class Reflecting:
         except JournalError as error:
             self._failed(error)
             return
+        if event.order:
+            self._active.backlog.order(event.order, self._active.state)
         self._active.publish()  # they stand in the notebook

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.text import lines_of, sanitize_line
@@ -17,6 +17,7 @@ and its result.
 
 """
 LONGEST = 200  # characters of an idea as agents see it
+MOST_OPEN = 10  # untried ideas beyond which agents add none
 MOST_BYTES = 1_000_000  # a larger file is not used
 _IDEA = re.compile(
     r"(?P<head>\ufeff?[-*+][ \t]+)(?:\[(?P<box>[ xX])\][ \t]+)?(?P<text>(?!\[[ xX]\]\s*$)\S.*?)(?P<end>[ \t]*(?:\r?\n|\r)?)"
@@ -86,6 +87,31 @@ def extended(text: str, added: Iterable[str]) -> str:
     if not fresh or "\0" in text:
         return text
     return _whole_lines(text) + "".join(fresh)
+
+
+def ordered(text: str, order: Sequence[str], movable: Collection[str]) -> str:
+    """Return the text with some lines in another order. They change places with one another, and all other lines stay.
+
+    Args:
+        text: The file.
+        order: Ideas, the most urgent first.
+        movable: The ideas whose lines may be moved. Those that `order` lacks follow the others, as they were.
+    """
+    lines = lines_of(text)
+    found: dict[str, int] = {}  # idea -> the first line that has it
+    for line in ideas(text):
+        if not line.tried and line.text in movable:
+            found.setdefault(line.text, line.index)
+    matches = {idea: _IDEA.fullmatch(lines[index]) for idea, index in found.items()}
+    chosen = [*dict.fromkeys(idea for idea in order if idea in found), *(idea for idea in found if idea not in order)]
+    moved = list(lines)
+    for place, idea in zip(matches, chosen, strict=True):
+        here, match = matches[place], matches[idea]
+        if here is not None and match is not None:  # a mark of the byte order and the line end belong to the place
+            moved[found[place]] = (
+                f"{here['head']}{lines[found[idea]][match.end('head') : match.start('end')]}{here['end']}"
+            )
+    return "".join(moved)
 
 
 def bare(text: str) -> str:

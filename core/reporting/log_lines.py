@@ -133,7 +133,10 @@ def _lessons(event: ev.Lessons) -> str:
         if event.source
         else f"after {phrases.count(event.judged, 'verdict')}, by {event.agent}"
     )
-    return f"lessons {whose}: {' · '.join(one_line(line, 200) for line in event.lines)}"
+    order = (
+        f"; its ideas in another order: {', '.join(one_line(idea, 60) for idea in event.order)}" if event.order else ""
+    )
+    return f"lessons {whose}: {' · '.join(one_line(line, 200) for line in event.lines)}{order}"
 
 
 _ELSEWHERE = " with another dataset, profile or budget"

@@ -11,7 +11,7 @@ import stat
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from core.record import backlog
 from core.record.state import State
 from core.reporting import phrases
 
-MOST_OPEN = 10  # untried ideas beyond which agents add none
 GRACE_S = 5.0  # in which an editor that began to save has ended
 _COPY = re.compile(rf"\.{re.escape(backlog.NAME)}\.\d+-\d+")  # the names of the copies that `_write` makes
 _HERE, _EXCHANGE, _SWAP = -100, 2, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -77,14 +76,20 @@ class Backlog:
         return backlog.untried(text, _taken(state)) if backlog.untried(text) else ()
 
     def add(self, ideas: Iterable[str]) -> None:
-        """Add ideas of an agent at the end, unless there are MOST_OPEN already. Errors are ignored: the journal has them."""
+        """Add ideas of an agent at the end, unless MOST_OPEN wait already. Errors are ignored: the journal has them."""
 
         def change(text: str) -> str:
-            room = MOST_OPEN - len(backlog.untried(text))
+            room = backlog.MOST_OPEN - len(backlog.untried(text))
             return backlog.extended(text, list(ideas)[: max(0, room)])
 
         with contextlib.suppress(OSError):
             self._edit(change)
+
+    def order(self, ideas: Sequence[str], state: State) -> None:
+        """Put the ideas of agents in this order, the most urgent first. The lines of the human stay. Errors are ignored."""
+        own = of_agents(state)
+        with contextlib.suppress(OSError):
+            self._edit(lambda text: backlog.ordered(text, ideas, own))
 
     def mark(self, state: State) -> None:
         """Write results at the ideas that were tried. Errors are ignored: the next verdict does it."""
@@ -170,6 +175,11 @@ def listed(folder: Path) -> tuple[str, ...]:
         return backlog.untried(read(folder / backlog.NAME))
     except OSError:
         return ()
+
+
+def of_agents(state: State) -> set[str]:
+    """Return the ideas that agents have added in this run."""
+    return {backlog.bare(idea) for e in state.experiments.values() for idea in e.notes.later or ()}
 
 
 def _taken(state: State) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -29,6 +30,7 @@ from core.change.edits import EditError, NotRead
 from core.model import Cost, Proposal, Stage
 from core.text import sanitize_line
 
+Found = TypeVar("Found")
 FRAME_TOKENS = 2000  # tokens for role, answer format, task and a second try
 
 
@@ -205,25 +207,29 @@ class LanguageModel:
         """Return program.md in the model's own words, for the human. Without words if the answer is not usable."""
         least, read = max(self._expected, needs("", charter)), partial(understanding.restated_lines, charter=charter)
         talk = prompt.restate(charter)
-        sentences, cost = await self._lines("understanding", least, lambda _: talk, understanding.SCHEMA, read)
+        sentences, cost = await self._asked("understanding", least, lambda _: talk, understanding.SCHEMA, read)
         return CharterSummary(words=sentences, cost=cost)
 
     async def reflect(self, context: Context) -> LessonsLearned:
         """Return what the experiments so far have taught. Without lines if the answer is not usable."""
         least = max(self._expected, needs(context.source, context.charter))
         talk = partial(lessons.messages, context)
-        lines, cost = await self._lines("lessons", least, talk, lessons.SCHEMA, lessons.lines)
-        return LessonsLearned(lines=lines, cost=cost)
+        read = partial(lessons.learned, context=context)
+        learned, cost = await self._asked("lessons", least, talk, lessons.schema(context), read)
+        return replace(learned or LessonsLearned(), cost=cost)
 
-    async def _lines(
+    async def _asked(
         self,
         form: str,
         least: int,
         talk: Callable[[int], list[Message]],
         schema: Schema,
-        read: Callable[[str], tuple[str, ...]],
-    ) -> tuple[tuple[str, ...], Cost]:
-        """Ask a single question in a context of at least so many tokens. Returns the lines of the answer, and the cost."""
+        read: Callable[[str], Found],
+    ) -> tuple[Found, Cost]:
+        """Ask a single question in a context of at least so many tokens. Returns what was read, and the cost.
+
+        `read` returns nothing, such as None or (), if the answer is not usable.
+        """
         counter = CostCounter(self.name)
         try:
             async with asyncio.timeout(self._proposal_s):
@@ -237,9 +243,9 @@ class LanguageModel:
             raise AgentFailed(f"{self.name} gave no answer ({form}) within {_minutes(self._proposal_s)}.") from None
         finally:
             self.on_phase("")
-        lines = read(answer.text)
-        counter.count_attempt(form, "passed" if lines else "answered", answer.tokens, answer.prompt_tokens)
-        return lines, counter.cost
+        found = read(answer.text)
+        counter.count_attempt(form, "passed" if found else "answered", answer.tokens, answer.prompt_tokens)
+        return found, counter.cost
 
     async def release(self) -> None:
         try:

@@ -185,6 +185,7 @@ class Lessons(Event, frozen=True, kw_only=True):
         source: The earlier run that they come from; "" for this one.
         problem: Why there are no lessons, as a sentence.
         cost: What they cost ("meta" in JSON).
+        order: Ideas of agents in the backlog as the model wants them to be tried, the most urgent first.
     """
 
     lines: tuple[str, ...] = ()
@@ -193,6 +194,7 @@ class Lessons(Event, frozen=True, kw_only=True):
     source: str = ""
     problem: str = ""
     cost: Cost = msgspec.field(default=NO_COST, name="meta")
+    order: tuple[str, ...] = ()
 
 
 class Notice(Event, frozen=True, kw_only=True):

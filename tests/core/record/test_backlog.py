@@ -62,6 +62,37 @@ def test_ideas_of_agents_come_at_the_end_each_once(text: str, added: list[str]) 
     assert backlog.extended(after, added) == after
 
 
+@given(TEXTS, st.data())
+def test_only_movable_ideas_change_their_places(text: str, data: st.DataObject) -> None:
+    waiting = backlog.untried(text)
+    movable = set(data.draw(st.lists(st.sampled_from(waiting)))) if waiting else set()
+    order = data.draw(st.permutations(waiting))[: data.draw(st.integers(0, len(waiting)))]
+    after = backlog.ordered(text, [*order, "an idea that stands nowhere"], movable)
+    before, now = backlog.ideas(text), backlog.ideas(after)
+    assert len(lines_of(after)) == len(lines_of(text)) and [line.index for line in now] == [
+        line.index for line in before
+    ]
+    assert sorted((line.text, line.tried) for line in now) == sorted((line.text, line.tried) for line in before)
+    stays = {line.index for line in before if line.tried or line.text not in movable}
+    pairs = enumerate(zip(lines_of(text), lines_of(after), strict=True))
+    places = {line.index for line in before}
+    assert all(old == new for index, (old, new) in pairs if index in stays or index not in places)
+    found = [idea for idea in backlog.untried(after) if idea in movable]
+    named = [idea for idea in order if idea in movable]
+    assert found == named + [idea for idea in waiting if idea in movable and idea not in named]
+
+
+def test_a_moved_idea_takes_its_words_and_leaves_the_line_end() -> None:
+    text = "\ufeff- one\r\n\nMine:\n* [ ] two\n- [x] tried (#1: kept, -0.0100)\n- three"
+    assert backlog.ordered(text, ["three", "two"], {"one", "two", "three"}) == (
+        "\ufeff- three\r\n\nMine:\n* [ ] two\n- [x] tried (#1: kept, -0.0100)\n- one"
+    )
+    assert backlog.ordered(text, ["three"], {"one", "three"}) == (
+        "\ufeff- three\r\n\nMine:\n* [ ] two\n- [x] tried (#1: kept, -0.0100)\n- one"
+    )
+    assert backlog.ordered(text, ["three"], {"three"}) == text
+
+
 @given(TEXTS, TEXTS, TEXTS)
 def test_lines_of_an_older_copy_are_not_lost(present: str, late: str, seen: str) -> None:
     after = backlog.rescued(present, late, seen)

@@ -145,7 +145,24 @@ def test_agents_cannot_fill_it(tmp_path: Path) -> None:
     one.begin()
     for number in range(100):
         one.add([f"idea {number}"])
-    assert len(backlog.listed(tmp_path)) == backlog.MOST_OPEN
+    assert len(backlog.listed(tmp_path)) == text.MOST_OPEN
+
+
+def test_agents_order_their_own_ideas_and_the_lines_of_the_human_stay(tmp_path: Path) -> None:
+    one = Backlog(tmp_path)
+    in_place(one.path, "- mine\n\n# More\n\n")
+    ideas = ("first", "[ ] second", "third")
+    one.add(ideas)
+    in_place(one.path, one.path.read_text() + "- mine as well\n")
+    notes = Notes(later=ideas)
+    state = fold([
+        ev.Proposed(number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a", charter="", notes=notes)
+    ])  # fmt: skip
+    one.order(["mine as well", "third", "mine", "first"], state)
+    assert one.path.read_text() == "- mine\n\n# More\n\n- third\n- first\n- second\n- mine as well\n"
+    one.path.unlink()
+    one.order(["first"], state)
+    assert not one.path.exists(), "a file that was deleted stays deleted"
 
 
 @pytest.mark.parametrize("exchanges", [True, False])
