@@ -114,11 +114,9 @@ def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL, *, each
     if any(launched.role is not role for launched in state.running.values()):
         return
     commits, check = _commits(state, each=each), state.check(role)
-    first = FIRST if role is Role.FINAL else FIRST_LONGER
     running = {(launched.commit, launched.seed) for launched in state.running.values()}
     several = pairing.has_several_groups(state)
-    for index in range(seeds):
-        seed = policy.seed(state.config.seed, first + index)
+    for index, seed in enumerate(_seeds(state.config.seed, role, seeds)):
         lacking = _lacking(state, check, seed, commits)
         ordered = [commit for commit in _folded(commits) if commit in lacking]
         if index % 2:
@@ -128,6 +126,12 @@ def next_work(state: State, seeds: int = SEEDS, role: Role = Role.FINAL, *, each
         for commit in ordered[:1] if several else ordered:
             if (commit, seed) not in running:
                 yield Work(role, commit, seed, nodes=nodes)
+
+
+def _seeds(run: int, role: Role, count: int) -> list[int]:
+    """Return the seeds of a check in a run with this seed."""
+    first = FIRST if role is Role.FINAL else FIRST_LONGER
+    return [policy.seed(run, first + index) for index in range(count)]
 
 
 def _commits(state: State, *, each: bool = False) -> list[str]:
@@ -261,6 +265,5 @@ def _pending(state: State, check: Check, role: Role, measured: Collection[int]) 
     assert state.config is not None
     both = _commits(state)
     planned = (state.started.final_seeds if state.started is not None and role is Role.FINAL else 0) or SEEDS
-    first = FIRST if role is Role.FINAL else FIRST_LONGER
-    seeds = {policy.seed(state.config.seed, first + index) for index in range(planned)} - set(measured)
-    return max(0, min(sum(bool(_lacking(state, check, seed, both)) for seed in seeds), planned - len(measured)))
+    others = [seed for seed in _seeds(state.config.seed, role, planned) if seed not in measured]
+    return max(0, min(sum(bool(_lacking(state, check, seed, both)) for seed in others), planned - len(measured)))
