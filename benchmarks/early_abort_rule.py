@@ -1,7 +1,7 @@
 """A rule for early aborts, learnt from the curves of some nights and applied to another: what would it save, and what would it cost?
 
-The rule stops the first training of a candidate if its training loss, as a mean over the last tenth of the budget, lies further above
-that of the incumbent on the same seed than a threshold. The threshold is the largest such difference of any change of the other
+The rule looks at the first training of a candidate once, after a share of the budget. It stops the training if its loss, as a mean over
+the tenth of the budget before, lies further above that of the incumbent on the same seed than a threshold. The threshold is the largest such difference of any change of the other
 nights that gained in its first pair. Changes of the schedule are exempt, since their curves cannot be compared at equal progress.
 
 python benchmarks/early_abort_rule.py logs/RUN logs/RUN ...
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import correlation, fmean
+from statistics import StatisticsError, correlation, fmean
 
 import msgspec
 
@@ -152,10 +152,14 @@ def saved(night: Night, share: float, limit: float) -> float:
     return sum((1 - share) * first.seconds for first in night.firsts if first.stopped(share, limit)) / night.seconds
 
 
-def related(nights: Sequence[Night], share: float) -> float:
-    """Return the correlation of the excess with the loss in val_bpb, among changes of less than CLOSE."""
-    close = [first for night in nights for first in night.firsts if abs(first.gain) < CLOSE and share in first.excess]
-    return correlation([first.excess[share] for first in close], [-first.gain for first in close])
+def related(nights: Sequence[Night], share: float) -> str:
+    """Return the correlation of the excess with the loss in val_bpb, among changes of less than CLOSE; "-" if there are too few."""
+    firsts = [first for night in nights for first in night.firsts if not first.exempt and share in first.excess]
+    close = [first for first in firsts if abs(first.gain) < CLOSE]
+    try:
+        return f"{correlation([first.excess[share] for first in close], [-first.gain for first in close]):.2f}"
+    except StatisticsError:
+        return "-"
 
 
 def report(nights: Sequence[Night]) -> list[str]:
@@ -176,7 +180,7 @@ def report(nights: Sequence[Night]) -> list[str]:
             )
         lines.append(
             f"{share:>4.0%} {total / sum(night.seconds for night in nights):>69.1%}  all; correlation of the difference at this share with "
-            f"the loss in val_bpb, among changes of less than {CLOSE:g}: {related(nights, share):.2f}"
+            f"the loss in val_bpb, among changes of less than {CLOSE:g}: {related(nights, share)}"
         )
     return lines
 
@@ -184,9 +188,9 @@ def report(nights: Sequence[Night]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    nights = [read(folder) for folder in parser.parse_args().folders]
+    nights = [night for night in map(read, parser.parse_args().folders) if night.seconds]
     if len(nights) < 2:
-        raise SystemExit("A threshold is learnt from other nights, so name two runs or more.")
+        raise SystemExit("A threshold is learnt from other nights, so name two runs with trainings or more.")
     print("\n".join(report(nights)))
 
 

@@ -277,6 +277,9 @@ def test_a_threshold_for_early_aborts_is_the_largest_excess_of_a_change_that_gai
     assert found.threshold([one], 0.3) == 0.04 and found.threshold([], 0.3) == float("inf")
     assert found.saved(one, 0.3, 0.02) == pytest.approx(2 * 0.7 * 60 / 240), "the schedule is exempt, the gain is not"
     assert found.saved(other, 0.3, 0.04) == pytest.approx(0.7 * 60 / 120)
+    expected = np.corrcoef([0.04, 0.3, 0.05, 0.02], [-0.02, 0.04, 0.01, -0.001])[0, 1]
+    assert found.related([one, other], 0.3) == f"{expected:.2f}", "without the change of the schedule"
+    assert found.related([other], 0.9) == "-"
     lines = found.report([one, other])
     assert lines[1].split()[3:7] == ["0.020", "2", "1", "1"] and lines[2].split()[3:7] == ["0.040", "1", "0", "0"]
 

@@ -90,6 +90,7 @@ class Context(Data, frozen=True, kw_only=True):
         hints: The human's hints, newest last.
         all_hints: The hints and the reasons for skipping, newest last.
         backlog: The ideas of the backlog that were not tried, the most urgent first.
+        own_ideas: Those of `backlog` that agents have added in this run, in the same order.
         lessons: What the run has taught so far, in the words of a language model.
         tried: Changes of `source` that must not be proposed again, as fingerprint -> experiment.
         proposed: Agent -> the number of its proposals so far, without repeats of interrupted ones.
@@ -113,6 +114,7 @@ class Context(Data, frozen=True, kw_only=True):
     hints: tuple[str, ...] = ()
     all_hints: tuple[Hint, ...] = ()
     backlog: tuple[str, ...] = ()
+    own_ideas: tuple[str, ...] = ()
     lessons: tuple[str, ...] = ()
     tried: dict[str, int] = field(default_factory=dict)
     proposed: dict[str, int] = field(default_factory=dict)
@@ -137,7 +139,7 @@ class CharterSummary(Data, frozen=True, kw_only=True, omit_defaults=True):
 class LessonsLearned(Data, frozen=True, kw_only=True):
     """What an agent has learned from a run, as lines, and what writing it cost. No lines if it said nothing usable.
 
-    `order`: the ideas of the backlog, the most urgent first, if the agent wants them in another order.
+    `order`: ideas that agents have added to the backlog, the most urgent first, if they should be in another order. Any others are ignored.
     """
 
     lines: tuple[str, ...] = ()

@@ -80,7 +80,7 @@ class Reflects(Protocol):
     """Writes lessons: what the experiments so far have taught."""
 
     async def reflect(self, context: Context) -> LessonsLearned | None:
-        """Return the lessons, or None if it asks no model. Raises AgentFailed."""
+        """Return the lessons and the order of `own_ideas`, or None if it asks no model. Raises AgentFailed."""
         ...
 
 

@@ -99,10 +99,11 @@ class Proposer:
             idea=() if refused else idea,
             given=context.backlog[:GIVEN] or None,
             follows="" if refused else plain(proposal.notes.follows),
+            later=active.backlog.fresh((proposal.notes.later or ())[:MOST_LATER]) or None,
         )
         proposal = replace(proposal, notes=notes)
         active.experiments.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
-        active.backlog.add((notes.later or ())[:MOST_LATER])
+        active.backlog.add(notes.later or ())
         if refused:
             number = max(active.state.experiments)
             verdict = Verdict.CRASH if crash else Verdict.INVALID
@@ -161,6 +162,7 @@ class Proposer:
                 if not hint.taken_back
             ),
             backlog=active.backlog.untried(state),
+            own_ideas=active.backlog.movable(state),
             lessons=state.lessons.lines if state.lessons else (),
             proposed=Counter(e.agent.removesuffix(AND_HUMAN) for e in state.experiments.values() if e.retry_of is None),
             rejections=rejections,

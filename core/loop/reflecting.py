@@ -14,7 +14,6 @@ from core.record import events as ev
 from core.record.backlog import plain
 from core.record.journal import JournalError
 from core.run.active import ActiveRun
-from core.run.backlog import of_agents
 from core.text import sanitize_line
 
 EVERY = 10  # verdicts between two requests
@@ -91,15 +90,17 @@ class Reflecting:
         """Ask the agent. Returns what to record, or None if it asks no model; then it is not asked again."""
         agent = self._proposer.agent
         assert isinstance(agent, Reflects)
-        given = await agent.reflect(self._proposer.context(self._active))
+        context = self._proposer.context(self._active)
+        given = await agent.reflect(context)
         if given is None:
             self._asks_model = False
             return None
         learned = checked(LessonsLearned, given)
         lines = tuple(text for line in learned.lines if (text := sanitize_line(line, LONGEST_LINE)))[:MOST_LINES]
         problem = "" if lines else "the answer said nothing usable"
-        own = of_agents(self._active.state) if learned.order else ()
-        order = tuple(idea for given in learned.order if (idea := plain(given)) in own)
+        order = tuple(dict.fromkeys(idea for idea in map(plain, learned.order) if idea in context.own_ideas))
+        if order == context.own_ideas[: len(order)]:
+            order = ()
         return ev.Lessons(lines=lines, problem=problem, cost=learned.cost, order=order)
 
     def _record(self, event: ev.Lessons) -> None:

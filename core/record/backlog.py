@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,18 +76,22 @@ def marked(text: str, results: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
-def extended(text: str, added: Iterable[str]) -> str:
-    """Return the text with more ideas at its end. Ideas that it has already are left out."""
+def fresh(text: str, added: Iterable[str], most: int = MOST_OPEN) -> tuple[str, ...]:
+    """Return the ideas that can be added, without marks of a list: those that the text lacks, while it has fewer than `most` untried ones."""
     known = {line.text.casefold() for line in ideas(text)}
-    fresh = []
+    found = []
     for given in added:
         idea = bare(given)
         if idea and idea.casefold() not in known:
             known.add(idea.casefold())
-            fresh.append(f"- {idea}\n")
-    if not fresh or "\0" in text:
-        return text
-    return _whole_lines(text) + "".join(fresh)
+            found.append(idea)
+    return () if "\0" in text else tuple(found[: max(0, most - len(untried(text)))])
+
+
+def extended(text: str, added: Iterable[str], most: int = MOST_OPEN) -> str:
+    """Return the text with more ideas at its end, as far as they are `fresh`."""
+    lines = "".join(f"- {idea}\n" for idea in fresh(text, added, most))
+    return _whole_lines(text) + lines if lines else text
 
 
 def ordered(text: str, order: Sequence[str], movable: Collection[str]) -> str:
@@ -95,23 +100,32 @@ def ordered(text: str, order: Sequence[str], movable: Collection[str]) -> str:
     Args:
         text: The file.
         order: Ideas, the most urgent first.
-        movable: The ideas whose lines may be moved. Those that `order` lacks follow the others, as they were.
+        movable: The ideas whose lines may be moved. Those that `order` lacks follow the others, as they were. An idea on several untried
+            lines is not moved.
     """
     lines = lines_of(text)
-    found: dict[str, int] = {}  # idea -> the first line that has it
-    for line in ideas(text):
-        if not line.tried and line.text in movable:
-            found.setdefault(line.text, line.index)
-    matches = {idea: _IDEA.fullmatch(lines[index]) for idea, index in found.items()}
-    chosen = [*dict.fromkeys(idea for idea in order if idea in found), *(idea for idea in found if idea not in order)]
+    places = {line.text: line.index for line in _on_one_line(text) if line.text in movable}
+    matches = {idea: _IDEA.fullmatch(lines[index]) for idea, index in places.items()}
+    chosen = [*dict.fromkeys(idea for idea in order if idea in places), *(idea for idea in places if idea not in order)]
     moved = list(lines)
-    for place, idea in zip(matches, chosen, strict=True):
+    for place, idea in zip(places, chosen, strict=True):
         here, match = matches[place], matches[idea]
         if here is not None and match is not None:  # a mark of the byte order and the line end belong to the place
-            moved[found[place]] = (
-                f"{here['head']}{lines[found[idea]][match.end('head') : match.start('end')]}{here['end']}"
-            )
+            body = lines[places[idea]][match.end("head") : match.start("end")]
+            moved[places[place]] = f"{here['head']}{body}{here['end']}"
     return "".join(moved)
+
+
+def movable(text: str, own: Collection[str]) -> tuple[str, ...]:
+    """Return which of these ideas `ordered` may move, from the top."""
+    return tuple(line.text for line in _on_one_line(text) if line.text in own)
+
+
+def _on_one_line(text: str) -> list[Line]:
+    """Return the untried lines whose idea is on no other untried line."""
+    lines = [line for line in ideas(text) if not line.tried]
+    times = Counter(line.text for line in lines)
+    return [line for line in lines if times[line.text] == 1]
 
 
 def bare(text: str) -> str:

@@ -77,17 +77,29 @@ class Backlog:
 
     def add(self, ideas: Iterable[str]) -> None:
         """Add ideas of an agent at the end, unless MOST_OPEN wait already. Errors are ignored: the journal has them."""
-
-        def change(text: str) -> str:
-            room = backlog.MOST_OPEN - len(backlog.untried(text))
-            return backlog.extended(text, list(ideas)[: max(0, room)])
-
+        added = tuple(ideas)
         with contextlib.suppress(OSError):
-            self._edit(change)
+            self._edit(lambda text: backlog.extended(text, added))
+
+    def fresh(self, ideas: Iterable[str]) -> tuple[str, ...]:
+        """Return the ideas that `add` would add now. If the file cannot be read, all count."""
+        added = tuple(ideas)
+        try:
+            return backlog.fresh(read(self.path), added)
+        except OSError:
+            return added
+
+    def movable(self, state: State) -> tuple[str, ...]:
+        """Return the ideas that agents have added in this run and that no experiment has tried or tries now, from the top."""
+        own = {idea for e in state.experiments.values() for idea in e.notes.later or ()} - _taken(state)
+        try:
+            return backlog.movable(read(self.path), own) if own else ()
+        except OSError:
+            return ()
 
     def order(self, ideas: Sequence[str], state: State) -> None:
-        """Put the ideas of agents in this order, the most urgent first. The lines of the human stay. Errors are ignored."""
-        own = of_agents(state)
+        """Put the `movable` ideas in this order, the most urgent first. All other lines stay. Errors are ignored."""
+        own = self.movable(state)
         with contextlib.suppress(OSError):
             self._edit(lambda text: backlog.ordered(text, ideas, own))
 
@@ -175,11 +187,6 @@ def listed(folder: Path) -> tuple[str, ...]:
         return backlog.untried(read(folder / backlog.NAME))
     except OSError:
         return ()
-
-
-def of_agents(state: State) -> set[str]:
-    """Return the ideas that agents have added in this run."""
-    return {backlog.bare(idea) for e in state.experiments.values() for idea in e.notes.later or ()}
 
 
 def _taken(state: State) -> set[str]:

@@ -27,10 +27,10 @@ REORDER = 'You may add "order": the numbers of the ideas, the one to try first a
 
 
 def schema(context: Context) -> Schema:
-    """Return the JSON schema of an answer. It has a place for the order of the ideas if there are two or more."""
+    """Return the JSON schema of an answer. It has a place for the order of the model's ideas if there are two or more."""
     lines = {"type": "array", "items": {"type": "string", "maxLength": LONGEST}, "maxItems": MOST}
     order = {"type": "array", "items": {"type": "integer"}, "maxItems": backlog.MOST_OPEN}
-    more = {"order": order} if len(_ideas(context)) > 1 else {}
+    more = {"order": order} if len(context.own_ideas) > 1 else {}
     return {"type": "object", "properties": {"lessons": lines} | more, "required": ["lessons"]}
 
 
@@ -62,22 +62,17 @@ def learned(text: str, context: Context) -> LessonsLearned | None:
     return None
 
 
-def _ideas(context: Context) -> tuple[str, ...]:
-    return context.backlog[: backlog.MOST_OPEN]
-
-
 def _backlog(context: Context) -> str:
-    """Return the ideas as a part of the question; "" if there is no order to choose."""
-    ideas = _ideas(context)
+    """Return the model's ideas as a part of the question; "" if there is no order to choose."""
+    ideas = context.own_ideas[: backlog.MOST_OPEN]
     if len(ideas) < 2:
         return ""
     numbered = "\n".join(f"{number}. {data(idea, backlog.LONGEST)}" for number, idea in enumerate(ideas, 1))
-    return f"# The backlog\n\nIdeas for later experiments, the first one is tried first.\n{BEGIN}\n{numbered}\n{END}\n{REORDER}"
+    return f"# Your ideas\n\nThe first one is tried first.\n{BEGIN}\n{numbered}\n{END}\n{REORDER}"
 
 
 def _order(given: Any, context: Context) -> tuple[str, ...]:
-    """Return the ideas in the order of the numbers given; () if they are as they were."""
-    ideas = _ideas(context)
+    """Return the model's ideas in the order of the numbers given."""
     numbers = [one for one in given if type(one) is int] if isinstance(given, list) else []
-    named = tuple(dict.fromkeys(ideas[one - 1] for one in numbers if 1 <= one <= len(ideas)))
-    return () if named == ideas[: len(named)] else named
+    shown = context.own_ideas[: backlog.MOST_OPEN]
+    return tuple(dict.fromkeys(shown[one - 1] for one in numbers if 1 <= one <= len(shown)))

@@ -110,29 +110,38 @@ def test_a_model_takes_ideas_adds_some_and_writes_lessons(tmp_path: Path) -> Non
 
 
 def test_a_model_puts_its_own_ideas_in_another_order(tmp_path: Path) -> None:
-    """The last idea that it was shown comes first. A line of the human keeps its place."""
+    """The last idea that it was shown comes first. A line of the human keeps its place, also if the model repeats it."""
+    asked: list[list[str]] = []
 
-    def reordered(body: dict[str, Any], count: int) -> Any:
+    def answer(body: dict[str, Any], count: int) -> Any:
         if not is_reflection(body):
-            answer = answers(lambda count: None)(body, count)
-            return {**answer, "follows": 0, "later": [f"idea {count}"]} if "edits" in answer else answer
-        shown = re.findall(r"^(\d+)\. ", body["messages"][1]["content"], re.M)
-        return {"lessons": LESSONS[:1], "order": [int(number) for number in reversed(shown)]}
+            proposed = answers(lambda count: None)(body, count)
+            later = ["of the human", f"idea {count}"]
+            return {**proposed, "follows": 0, "later": later} if "edits" in proposed else proposed
+        asked.append(re.findall(r"^\d+\. (.*)$", body["messages"][1]["content"], re.M))
+        numbers = list(range(1, len(asked[-1]) + 1))
+        return {"lessons": LESSONS[:1], "order": numbers[::-1] if len(asked) == 1 else numbers[:2]}
 
-    night, script = Night(tmp_path), Script(reordered, parameters="7B")
+    night, script = Night(tmp_path), Script(answer, parameters="7B")
     night.active().journal.close()
     path = night.folder / backlog.NAME
     path.write_text("- of the human\n")
     with serving(script) as url:
-        work(night, model(url), 10)
-        before = path.read_text().splitlines()
-        state = work(night, model(url), 11, seconds=SLOW_S)
-    (event,) = lessons_of(night)
-    assert (
-        before[0] == "- of the human" and len(before) > 3 and event.order == tuple(line[2:] for line in before[:0:-1])
-    )
-    assert path.read_text().splitlines()[: len(before)] == [before[0], *before[:0:-1]]
-    assert f"its ideas in another order: {event.order[0]}, " in (log_lines.line(event, state) or "")
+        for verdicts in (10, 20):
+            work(night, model(url), verdicts)
+            before = path.read_text().splitlines()
+            state = work(night, model(url), verdicts + 1, seconds=SLOW_S)
+            own = [line.removeprefix("- ") for line in before[1:]]
+            assert asked[-1] == own and len(own) > 3 and before[0] == "- of the human"
+            event = lessons_of(night)[-1]
+            if verdicts == 10:
+                assert event.order == tuple(own[::-1])
+                assert path.read_text().splitlines()[: len(before)] == [before[0], *before[:0:-1]]
+                assert f"; its ideas in another order: {own[-1]}, " in (log_lines.line(event, state) or "")
+            else:
+                assert event.lines and event.order == (), "the order is as it was"
+                assert path.read_text().splitlines()[: len(before)] == before
+                assert "another order" not in (log_lines.line(event, state) or "")
 
 
 @pytest.mark.parametrize(

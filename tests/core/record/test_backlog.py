@@ -65,9 +65,12 @@ def test_ideas_of_agents_come_at_the_end_each_once(text: str, added: list[str]) 
 @given(TEXTS, st.data())
 def test_only_movable_ideas_change_their_places(text: str, data: st.DataObject) -> None:
     waiting = backlog.untried(text)
-    movable = set(data.draw(st.lists(st.sampled_from(waiting)))) if waiting else set()
+    wanted = set(data.draw(st.lists(st.sampled_from(waiting)))) if waiting else set()
+    movable = backlog.movable(text, wanted)
+    lines = [line.text for line in backlog.ideas(text) if not line.tried]
+    assert set(movable) == {idea for idea in wanted if lines.count(idea) == 1}
     order = data.draw(st.permutations(waiting))[: data.draw(st.integers(0, len(waiting)))]
-    after = backlog.ordered(text, [*order, "an idea that stands nowhere"], movable)
+    after = backlog.ordered(text, [*order, "an idea that stands nowhere"], wanted)
     before, now = backlog.ideas(text), backlog.ideas(after)
     assert len(lines_of(after)) == len(lines_of(text)) and [line.index for line in now] == [
         line.index for line in before
@@ -91,6 +94,12 @@ def test_a_moved_idea_takes_its_words_and_leaves_the_line_end() -> None:
         "\ufeff- three\r\n\nMine:\n* [ ] two\n- [x] tried (#1: kept, -0.0100)\n- one"
     )
     assert backlog.ordered(text, ["three"], {"three"}) == text
+
+
+def test_an_idea_that_stands_twice_is_not_moved() -> None:
+    text = "- A\n- A\n- B\n- C\n"
+    assert backlog.ordered(text, ["C", "A", "B"], {"A", "B", "C"}) == "- A\n- A\n- C\n- B\n"
+    assert backlog.movable(text, {"A", "B"}) == ("B",)
 
 
 @given(TEXTS, TEXTS, TEXTS)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from core.judging.schedule import CUT_SHORT
@@ -148,18 +149,34 @@ def test_agents_cannot_fill_it(tmp_path: Path) -> None:
     assert len(backlog.listed(tmp_path)) == text.MOST_OPEN
 
 
+def test_ideas_that_the_file_has_already_are_not_those_of_an_agent(tmp_path: Path) -> None:
+    one = Backlog(tmp_path)
+    in_place(one.path, "- wider MLP\n- [x] tried (#1: worse, +0.0100)\n")
+    assert one.fresh(["- [ ] Wider MLP", "tried", "deeper net", "deeper net"]) == ("deeper net",)
+    in_place(one.path, "".join(f"- idea {number}\n" for number in range(text.MOST_OPEN - 1)))
+    assert one.fresh(["one", "two"]) == ("one",), "there is room for one more"
+    one.path.unlink()
+    assert one.fresh(["one", "two"]) == ("one", "two")
+
+
 def test_agents_order_their_own_ideas_and_the_lines_of_the_human_stay(tmp_path: Path) -> None:
     one = Backlog(tmp_path)
     in_place(one.path, "- mine\n\n# More\n\n")
     ideas = ("first", "[ ] second", "third")
     one.add(ideas)
     in_place(one.path, one.path.read_text() + "- mine as well\n")
-    notes = Notes(later=ideas)
-    state = fold([
-        ev.Proposed(number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a", charter="", notes=notes)
-    ])  # fmt: skip
+    proposed = ev.Proposed(
+        number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a", charter="",
+        notes=Notes(later=("first", "second", "third")),
+    )  # fmt: skip
+    state = fold([proposed])
+    assert one.movable(state) == ("first", "second", "third")
     one.order(["mine as well", "third", "mine", "first"], state)
     assert one.path.read_text() == "- mine\n\n# More\n\n- third\n- first\n- second\n- mine as well\n"
+    tries = fold([proposed, msgspec.structs.replace(proposed, number=2, notes=Notes(follows="third"))])
+    assert one.movable(tries) == ("first", "second"), "what is being tried keeps its place"
+    one.order(["second"], tries)
+    assert one.path.read_text() == "- mine\n\n# More\n\n- third\n- second\n- first\n- mine as well\n"
     one.path.unlink()
     one.order(["first"], state)
     assert not one.path.exists(), "a file that was deleted stays deleted"
