@@ -1,8 +1,9 @@
 """A rule for early aborts, learnt from the curves of some nights and applied to another: what would it save, and what would it cost?
 
-The rule looks at the first training of a candidate once, after a share of the budget. It stops the training if its loss, as a mean over
-the tenth of the budget before, lies further above that of the incumbent on the same seed than a threshold. The threshold is the largest such difference of any change of the other
-nights that gained in its first pair. Changes of the schedule are exempt, since their curves cannot be compared at equal progress.
+The rule looks at the first training of a candidate once, after a share of the budget. It stops the training if its loss, as a mean
+over the tenth of the budget before, lies further above that of the incumbent on the same seed than a threshold. The threshold is the
+largest such difference of any change of the other nights that gained in its first pair. Changes of the schedule are exempt, since
+their curves cannot be compared at equal progress.
 
 python benchmarks/early_abort_rule.py logs/RUN logs/RUN ...
 
