@@ -23,7 +23,7 @@ You research a small language model. One file, train.py, is changed in small exp
 the next ones. Name constants and parts of train.py, and say in which direction. Drop a lesson that later experiments contradict.
 
 Answer with one JSON object and nothing else: {{"lessons": [at most {MOST} lines, each at most {LONGEST} characters]}}."""
-REORDER = 'You may add "order": the numbers of the ideas, the one to try first at the front, if what was learnt asks for another order.'
+REORDER = 'You may add "order": the numbers of these ideas, the one to try first at the front.'
 
 
 def schema(context: Context) -> Schema:
