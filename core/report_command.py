@@ -55,17 +55,18 @@ def final(
         check_run_device(project, chosen)
     maker = executors.maker(chosen.config)
     active, lock = open_run(project, chosen, options, print_event, loop=False)
-    executor = maker(slot_of(active, "harness-report.log", 0))
+    slots = chosen.config.slots
+    trainers = [maker(slot_of(active, f"harness-report-{index}.log", index)) for index in range(slots)]
     role, signals = Role.LONGER if longer else Role.FINAL, list[int]()
 
     async def work() -> FinalCheck:
         _interrupt_at_signals(signals.append)
         try:
-            if plan := phrases.planned_check(active.state, seeds or SEEDS, role, each=each):
+            if plan := phrases.planned_check(active.state, seeds or SEEDS, role, each=each, slots=slots):
                 say(plan)
-            return await report(active, executor, seeds or SEEDS, role, each=each)
+            return await report(active, trainers, seeds or SEEDS, role, each=each)
         finally:
-            await executor.close()
+            await asyncio.gather(*(trainer.close() for trainer in trainers))
 
     try:
         outcome = asyncio.run(work())

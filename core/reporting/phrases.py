@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from core.judging import pairing
@@ -146,16 +147,21 @@ def checks(state: State, sigma: float) -> list[str]:
     ]
 
 
-def planned_check(state: State, seeds: int, role: Role, *, each: bool = False) -> str:
+def planned_check(state: State, seeds: int, role: Role, *, each: bool = False, slots: int = 1) -> str:
     """Return how many trainings a check still needs, and how long they take, as a sentence; "" if that is not known, or for none.
 
-    The arguments are those of `final_check.next_work`.
+    `slots`: how many run at the same time. The other arguments are those of `final_check.next_work`.
     """
     if pairing.has_several_groups(state) or state.baseline is None:
         return ""
     left = len(list(next_work(state, seeds, role, each=each)))
     wall_s = state.baseline.result.total_wall_s * (LONGER if role is Role.LONGER else 1)
-    return f"{count(left, 'training')}, about {duration(left * wall_s)}." if left and wall_s >= 1 else ""
+    at_once = f", {slots} at a time" if min(slots, left) > 1 else ""
+    return (
+        f"{count(left, 'training')}{at_once}, about {duration(math.ceil(left / slots) * wall_s)}."
+        if left and wall_s >= 1
+        else ""
+    )
 
 
 def interrupted_check(state: State, role: Role, seeds: int, *, each: bool = False) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
+from core.errors import UserError
 from core.execution.base import Executor, Placed
 from core.judging import final_check
 from core.judging.final_check import FinalCheck
+from core.judging.schedule import Work
 from core.machine.project import UsageError
 from core.model import Role
 from core.run.active import ActiveRun
@@ -14,11 +18,11 @@ from nanochat.contract.job import Job, Outcome, Result
 
 
 async def report(
-    active: ActiveRun, executor: Executor, seeds: int, role: Role = Role.FINAL, *, each: bool = False
+    active: ActiveRun, executors: Sequence[Executor], seeds: int, role: Role = Role.FINAL, *, each: bool = False
 ) -> FinalCheck:
     """Train the start and the incumbent on fresh seeds, and score both on the test split. With a longer budget for LONGER.
 
-    With `each`, the kept changes between the two are trained as well.
+    With `each`, the kept changes between the two are trained as well. All executors train at the same time.
 
     Each training is recorded. Those that an earlier check has recorded are not repeated.
 
@@ -30,27 +34,74 @@ async def report(
         raise UsageError(
             f"Run {active.name} has kept nothing yet, so there is nothing to report on. Nothing was trained."
         )
-    last = "its earlier trainings failed, and --seeds N with a larger N tries other seeds"
-    while work := next(final_check.next_work(active.state, seeds, role, each=each), None):
-        job = active.trainings.launch(work, 0)
-        active.seal.check()
-        result, placed = await _run(executor, job, work.nodes)
-        active.seal.check()
-        event = active.trainings.measured(work, result, placed.node, placed.kind)
-        last = (event.disturbed or result.reason).removesuffix(".")
-        if result.outcome is Outcome.INTERRUPTED:
-            break
+    trainings = _Trainings(active, executors)
+    await trainings.run(partial(final_check.next_work, active.state, seeds, role, each=each))
     active.publish_due(now=True)
     outcome = final_check.outcome(active.state, active.sigma, role)
     if outcome is None:
-        raise UsageError(f"The start and the best could not both be scored on the test split: {last}.")
+        raise UsageError(f"The start and the best could not both be scored on the test split: {trainings.last}.")
     return outcome
 
 
-async def _run(executor: Executor, job: Job, nodes: Collection[str]) -> tuple[Result, Placed]:
-    """Run a job, on one of these nodes if any are named. Returns its result, and where it ran; its node is "" for this machine."""
+class _Trainings:
+    """Trainings in several slots. `last`: why the last one that has ended has no usable score, if it has none."""
+
+    def __init__(self, active: ActiveRun, executors: Sequence[Executor]) -> None:
+        self.last = "its earlier trainings failed, and --seeds N with a larger N tries other seeds"
+        self._active = active
+        self._free = list(enumerate(executors))
+        self._running: set[asyncio.Task[Outcome]] = set()
+
+    async def run(self, wanted: Callable[[], Iterable[Work]]) -> None:
+        """Run what is wanted, until nothing more is. After an interruption or a failure of a harness none is begun any more.
+
+        Raises:
+            ExecutorFailed: A harness failed. The other trainings have ended then, and are recorded.
+        """
+        goes_on, failure = True, None
+        try:
+            while True:
+                if goes_on:
+                    self._launch(list(wanted()))
+                if not self._running:
+                    break
+                done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+                self._running -= done
+                for task in done:
+                    try:
+                        goes_on = task.result() is not Outcome.INTERRUPTED and goes_on
+                    except UserError as error:
+                        goes_on, failure = False, failure or error
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+        if failure is not None:
+            raise failure
+
+    def _launch(self, wanted: Sequence[Work]) -> None:
+        for work in wanted[: len(self._free)]:
+            slot, executor = self._free.pop(0)
+            job = self._active.trainings.launch(work, slot)
+            self._running.add(asyncio.create_task(self._measure(slot, executor, job, work)))
+
+    async def _measure(self, slot: int, executor: Executor, job: Job, work: Work) -> Outcome:
+        """Run a job and record its result. Returns how it ended."""
+        try:
+            self._active.seal.check()
+            result, placed = await _run(executor, job, work)
+            self._active.seal.check()
+            event = self._active.trainings.measured(work, result, placed.node, placed.kind)
+            self.last = (event.disturbed or result.reason).removesuffix(".")
+            return result.outcome
+        finally:
+            self._free.append((slot, executor))
+
+
+async def _run(executor: Executor, job: Job, work: Work) -> tuple[Result, Placed]:
+    """Run a job. Returns its result, and where it ran; its node is "" for this machine."""
     placed = [Placed(job.id, "")]
     result = await executor.run(
-        job, lambda message: placed.append(message) if isinstance(message, Placed) else None, nodes
+        job, lambda message: placed.append(message) if isinstance(message, Placed) else None, work.nodes
     )
     return result, placed[-1]

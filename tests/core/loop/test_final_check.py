@@ -262,9 +262,9 @@ def test_the_longer_check_has_three_times_the_budget_and_seeds_of_its_own(tmp_pa
     assert state.config is not None
     active = night.active()
     with contextlib.closing(active.journal):
-        found = asyncio.run(report(active, Noting(WORLD), 3, Role.LONGER))
+        found = asyncio.run(report(active, [Noting(WORLD)], 3, Role.LONGER))
         assert budgets == [("test", 3 * state.config.budget_s)] * 6 and found.seeds == 3 and found.holds
-        assert asyncio.run(report(active, Noting(WORLD), 2, Role.LONGER)) == found and len(budgets) == 6, (
+        assert asyncio.run(report(active, [Noting(WORLD)], 2, Role.LONGER)) == found and len(budgets) == 6, (
             "nothing twice"
         )
         told = phrases.checks(active.state, 0.002)

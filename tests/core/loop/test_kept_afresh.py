@@ -31,7 +31,7 @@ SEEDS, SIGMA = 4, 0.002
 def each(night: Night, choose: Choose = lambda launched, count: None, *, alone: bool = True) -> FinalCheck:
     active = night.active()
     with contextlib.closing(active.journal):
-        return asyncio.run(report(active, Ending(night, WORLD, choose), SEEDS, each=alone))
+        return asyncio.run(report(active, [Ending(night, WORLD, choose)], SEEDS, each=alone))
 
 
 def trained(night: Night) -> Counter[str]:

@@ -342,7 +342,7 @@ def test_a_longer_check_that_the_machine_ends_is_continued(tmp_path: Path, name:
 def longer(night: Night, executor: Ending, seeds: int) -> FinalCheck:
     active = night.active()
     with contextlib.closing(active.journal):
-        return asyncio.run(report(active, executor, seeds, Role.LONGER))
+        return asyncio.run(report(active, [executor], seeds, Role.LONGER))
 
 
 # -- the human --------------------------------------------------------------------------------------------------------

@@ -96,10 +96,11 @@ def test_before_all_are_measured_there_is_no_verdict() -> None:
     assert first.endswith("-0.0200 ± 0.0028 on 1 of 4 fresh seeds so far.")
     assert second.endswith("on 1 of 4 fresh seeds so far.")
     assert rest.startswith("Not all kept changes are measured; `make report ARGS=") and "--each --seeds 4" in rest
-    assert "1 trainings" not in rest and phrases.planned_check(state, 4, Role.FINAL, each=True) in (
-        "",
-        "3 trainings, about 3 min.",
-    )
+    assert phrases.planned_check(state, 4, Role.FINAL, each=True) == "", "how long a training takes is not known"
+    assert state.baseline is not None
+    state.baseline = replace(state.baseline, result=replace(state.baseline.result, total_wall_s=66.0))
+    assert phrases.planned_check(state, 4, Role.FINAL, each=True) == "3 trainings, about 3 min."
+    assert phrases.planned_check(state, 4, Role.FINAL, each=True, slots=2) == "3 trainings, 2 at a time, about 2 min."
     assert phrases.interrupted_check(state, Role.FINAL, 4, each=True).startswith(
         "Interrupted. 9 of 12 trainings are kept;"
     )
