@@ -21,7 +21,7 @@ def test_it_has_less_than_700_words() -> None:
 
 def test_its_figures_are_those_of_the_recorded_night() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    state = fold(journal.read(ROOT / "tests/recorded/found" / journal.NAME), State(name="found"))
+    state = fold(journal.read(ROOT / "tests/recorded/default-50" / journal.NAME), State(name="night"))
     found = status(state, schedule.noise(state), None, Picture())
     assert found.gain is not None and found.final_check is not None
     rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in text.splitlines()]
@@ -29,9 +29,11 @@ def test_its_figures_are_those_of_the_recorded_night() -> None:
         (row,) = [row for row in rows if row[0].startswith(name)]
         assert row[1:] == [f"{one.start:.4f}", f"{one.best:.4f}", f"{one.change:+.4f} ± {one.error:.4f}"]
     assert f"{found.tried} experiments" in text
-    kept = " ".join(text[text.index("Kept: ") : text.index("The agent reads")].split())
-    assert kept.count("(-0.0") == found.kept
-    assert all(f"({one.change:+.4f})" in kept and one.parts[0][:25] in kept for one in found.kept_changes)
+    kept = " ".join(text[text.index("Kept, each confirmed: ") : text.index("The agent reads")].split())
+    assert kept.count("(-0.0") == found.kept == len(found.kept_changes)
+    for change in found.kept_changes:
+        assert change.afresh is not None and change.afresh.holds and change.parts[0][:25] in kept
+        assert f"({change.afresh.change:+.4f} ± {change.afresh.error:.4f})" in kept
 
 
 def test_what_it_links_to_is_there() -> None:
