@@ -194,16 +194,17 @@ class Proposal(Data, frozen=True, kw_only=True):
 
 
 class Effect(Data, frozen=True, kw_only=True, omit_defaults=True):
-    """What one experiment of an earlier run has gained.
+    """What a change has gained in experiments of earlier runs.
 
     Attributes:
-        gain: Its paired mean improvement over the train.py it changed, in bpb; positive is better.
+        gain: Its paired mean improvement over the train.py it changed, in bpb; positive is better. The mean if there were several.
         edits: Names of ideas of the book that it added.
         before: The values of the constants that it changed, before.
         after: The same after.
         step: The knob of a single step and its direction, such as "DEPTH up"; "" for other changes.
         noise: Noise of one score there, in bpb, if it was measured with another dataset, device, profile or budget. The gain then says
             little more than which ideas to try first. None if it was measured in comparable runs.
+        times: The number of experiments.
     """
 
     gain: float
@@ -212,6 +213,7 @@ class Effect(Data, frozen=True, kw_only=True, omit_defaults=True):
     before: dict[str, Value] = msgspec.field(default_factory=dict)
     after: dict[str, Value] = msgspec.field(default_factory=dict)
     noise: float | None = None
+    times: int = 1
 
 
 class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):

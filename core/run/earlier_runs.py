@@ -111,13 +111,13 @@ def _effects_in(folder: Path) -> list[Effect]:
 
 
 def merged(effects: list[Effect]) -> tuple[Effect, ...]:
-    """Return one effect for each change, with the mean of its gains."""
+    """Return one effect for each change, with the mean of its gains. `effects`: of one experiment each."""
     groups: dict[tuple[object, ...], list[Effect]] = {}
     for effect in effects:
         key = (effect.edits, tuple(effect.before.items()), tuple(effect.after.items()), effect.noise)
         groups.setdefault(key, []).append(effect)
     return tuple(
-        structs.replace(group[0], gain=round(statistics.fmean(one.gain for one in group), 5))
+        structs.replace(group[0], gain=round(statistics.fmean(one.gain for one in group), 5), times=len(group))
         for group in groups.values()
     )
 

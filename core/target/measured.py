@@ -1,6 +1,6 @@
 """What was measured on a CPU with 60 s for each experiment and two cores. Tests compare it with its sources.
 
-FOUND, FIFTY, FORTY and DEFAULT_1 to DEFAULT_3 are nights in tests/recorded. A gain is the mean over its pairs, so most of them are as
+FOUND, FIFTY, FORTY, DEFAULT_1 to DEFAULT_3 and DEFAULT_50 are nights in tests/recorded. A gain is the mean over its pairs, so most of them are as
 uncertain as one measurement (0.0025 bpb), and later ones were measured on top of what was kept before. OVER_SEEDS is
 benchmarks/effects.jsonl, the mean over 12 seeds.
 """
@@ -191,6 +191,60 @@ DEFAULT_3 = _on_a_cpu(  # with the profile cpu, knowing the three nights above
         _effect(0.00141, "two-back"),
         _effect(0.00063, step="MATRIX_LR up", MATRIX_LR=(0.02, 0.034)),
         _effect(0.0355, "key-shift"),
+    ),
+)
+DEFAULT_50 = _on_a_cpu(  # with the profile cpu, knowing the six nights above
+    effects=(
+        _effect(-0.01613, SOFTCAP=(0.0, 19.7)),
+        _effect(-0.0014, "no-embedding-skip"),
+        _effect(0.00091, "relu3-half"),
+        _effect(-0.00285, step="SMEAR up", SMEAR=(0.2, 0.34)),
+        _effect(0.00383, "no-embedding-norm"),
+        _effect(0.00189, "norm-before-rotation"),
+        _effect(-0.02194, step="HEAD_DIM down", HEAD_DIM=(128, 64)),
+        _effect(-0.00479, "out-init"),
+        _effect(-0.00618, "head-gate"),
+        _effect(-0.00248, step="MLP_RATIO up", MLP_RATIO=(4, 5)),
+        _effect(0.00152, "running-mean"),
+        _effect(-0.00599, "grad-norm"),
+        _effect(-0.00758, step="WARM_DOWN down", WARM_DOWN=(0.5, 0.32)),
+        _effect(-0.00775, "token-bias"),
+        _effect(-0.00173, "nadam"),
+        _effect(0.00038, step="UNEMBED_LR down", UNEMBED_LR=(0.004, 0.00235)),
+        _effect(-0.00811, "relu2-glu"),
+        _effect(0.00323, "parallel-block"),
+        _effect(-0.00378, step="EMBED_LR down", EMBED_LR=(0.2, 0.118)),
+        _effect(-0.0017, "mlp-shift"),
+        _effect(-0.00477, "half-rotary"),
+        _effect(0.00504, step="TOTAL_BATCH up", TOTAL_BATCH=(2048, 4096)),
+        _effect(0.00121, "momentum-cool-down"),
+        _effect(-0.00132, "row-norm"),
+        _effect(-0.01007, step="MATRIX_LR down", MATRIX_LR=(0.02, 0.0118)),
+        _effect(-0.00622, "cautious-muon"),
+        _effect(-0.01884, "sharper-attention"),
+        _effect(-0.00332, step="SMEAR down", SMEAR=(0.2, 0.118)),
+        _effect(-0.0069, "no-tall-factor"),
+        _effect(-0.00455, "weight-average"),
+        _effect(0.0013, step="MLP_RATIO down", MLP_RATIO=(4, 3)),
+        _effect(-0.00317, "relu"),
+        _effect(0.00011, "softer-attention"),
+        _effect(0.00248, step="WARM_DOWN up", WARM_DOWN=(0.5, 0.68)),
+        _effect(0.00038, "two-back"),
+        _effect(-0.00358, "sqrt-down"),
+        _effect(-0.02837, step="SEQ_LEN down", SEQ_LEN=(256, 128)),
+        _effect(0.00176, "no-smear-norm"),
+        _effect(-0.01192, "square-down"),
+        _effect(-0.02525, step="DEPTH down", DEPTH=(2, 1)),
+        _effect(-0.00279, "swiglu"),
+        _effect(0.00237, "layer-norm", "orthogonal-init", MATRIX_LR=(0.02, 0.0263), EMBED_LR=(0.2, 0.229)),
+        _effect(-0.01253, step="UNEMBED_LR up", UNEMBED_LR=(0.004, 0.0068)),
+        _effect(0.00313, "orthogonal-init"),
+        _effect(0.00401, "slow-embedding-decay"),
+        _effect(-0.00378, step="EMBED_LR up", EMBED_LR=(0.2, 0.34)),
+        _effect(0.00847, "layer-norm"),
+        _effect(-0.02498, "bigrams"),
+        _effect(-0.00171, step="MATRIX_LR up", MATRIX_LR=(0.02, 0.034)),
+        _effect(0.01912, "key-shift"),
     ),
 )
 OVER_SEEDS = _on_a_cpu(effects=(_effect(0.01069, "bigrams"),))

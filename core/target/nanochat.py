@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.model import Value
 from core.target.book import BOOK
 from core.target.contract import parse
-from core.target.measured import DEFAULT_1, DEFAULT_2, DEFAULT_3, FIFTY, FORTY, FOUND, OVER_SEEDS
+from core.target.measured import DEFAULT_1, DEFAULT_2, DEFAULT_3, DEFAULT_50, FIFTY, FORTY, FOUND, OVER_SEEDS
 from core.target.target import Target, Values
 
 TOPICS: dict[str, tuple[str, ...]] = {  # topic -> its other names. Parts of a topic, such as Muon, are not listed
@@ -143,7 +143,7 @@ TARGET = Target(
     impacts=IMPACT,
     words=WORDS,
     book=BOOK,
-    measured=(FOUND, FIFTY, FORTY, DEFAULT_1, DEFAULT_2, DEFAULT_3, OVER_SEEDS),
+    measured=(FOUND, FIFTY, FORTY, DEFAULT_1, DEFAULT_2, DEFAULT_3, DEFAULT_50, OVER_SEEDS),
     parse=parse,
     misfit=misfit,
     inactive_knobs=inactive_knobs,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from core.agents.base import Context
 from core.agents.search.drafts import Knobs
 from core.agents.search.ideas import knob_change
@@ -15,12 +17,13 @@ def idea_gains(context: Context) -> dict[str, float]:
     gains: dict[str, list[float]] = {}
     for effect in context.earlier:
         if len(effect.edits) == 1 and not effect.after:
-            gains.setdefault(effect.edits[0], []).append(effect.gain / (effect.noise or context.sigma))
-    return _means(gains)
+            gain = effect.gain / (effect.noise or context.sigma)
+            gains.setdefault(effect.edits[0], []).extend([gain] * effect.times)
+    return {name: sum(found) / len(found) for name, found in gains.items()}
 
 
 def step_gains(context: Context, known: Knobs) -> dict[str, float]:
-    """Return what steps from the present values have gained alone, such as "DEPTH up" -> 8.2.
+    """Return what steps from the present values have gained alone, such as "DEPTH up" -> 8.2, times the root of how often it was measured.
 
     A knob that followed another one does not count.
     """
@@ -31,9 +34,5 @@ def step_gains(context: Context, known: Knobs) -> dict[str, float]:
             continue
         single = knob_change(name, effect.before[name], effect.after[name]) if len(effect.after) == 1 else ""
         if step := effect.step or single:
-            gains.setdefault(step, []).append(effect.gain / context.sigma)
-    return _means(gains)
-
-
-def _means(gains: dict[str, list[float]]) -> dict[str, float]:
-    return {name: sum(values) / len(values) for name, values in gains.items()}
+            gains.setdefault(step, []).extend([effect.gain / context.sigma] * effect.times)
+    return {step: sum(found) / math.sqrt(len(found)) for step, found in gains.items()}

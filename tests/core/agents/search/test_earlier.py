@@ -44,6 +44,32 @@ def test_a_loss_on_one_side_of_a_knob_promises_nothing_on_the_other() -> None:
     assert plain.notes.step == knowing.notes.step == "DEPTH down" and plain.source == knowing.source
 
 
+def test_a_step_that_lost_in_several_runs_is_left() -> None:
+    """One loss of 1.9 standard deviations of a score may be luck. The mean of four such losses is not."""
+
+    def steps(times: int) -> list[str]:
+        known = Effect(gain=-0.015, before={"MATRIX_LR": 0.02}, after={"MATRIX_LR": 0.034}, times=times)
+        past: tuple[PastExperiment, ...] = ()
+        for number in range(1, 12):
+            proposal = Search().propose_now(replace(context(number, past), earlier=(known,)))
+            past += (judged(number, proposal, -0.001),)
+        return [one.proposal.notes.step for one in past if one.proposal.notes.step]
+
+    assert "MATRIX_LR up" in steps(1) and "MATRIX_LR up" not in steps(4)
+
+
+def test_the_mean_of_several_runs_is_more_certain_than_one_gain() -> None:
+    def expected(times: int, noise: float | None = None) -> float:
+        known = Effect(gain=0.016, edits=("key-shift",), times=times, noise=noise)
+        record = Record((), {}, 0.008, (known,))
+        return Model(record.rows, {}, ("key-shift",)).expected.gain(Change({}, frozenset(("key-shift",))))
+
+    assert expected(1) < expected(2) < expected(4) == expected(40) < 2, (
+        "it depends on the other changes, so it stays uncertain"
+    )
+    assert expected(1, 0.008) == expected(4, 0.008), "other conditions stay other conditions"
+
+
 def test_ideas_that_gained_in_earlier_runs_come_before_all_others() -> None:
     gains = {"bigrams": 0.03, "layer-norm": 0.018, "nadam": 0.02, "cosine": 0.007}  # the noise of one score is 0.008
     known = tuple(Effect(gain=gain, edits=(name,)) for name, gain in gains.items())
