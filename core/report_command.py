@@ -55,7 +55,7 @@ def final(
         check_run_device(project, chosen)
     maker = executors.maker(chosen.config)
     active, lock = open_run(project, chosen, options, print_event, loop=False)
-    slots = chosen.config.slots
+    slots = min(chosen.config.slots, active.state.slots)  # the last start may have asked for fewer
     trainers = [maker(slot_of(active, f"harness-report-{index}.log", index)) for index in range(slots)]
     role, signals = Role.LONGER if longer else Role.FINAL, list[int]()
 

@@ -156,7 +156,7 @@ def planned_check(state: State, seeds: int, role: Role, *, each: bool = False, s
         return ""
     left = len(list(next_work(state, seeds, role, each=each)))
     wall_s = state.baseline.result.total_wall_s * (LONGER if role is Role.LONGER else 1)
-    at_once = f", {slots} at a time" if min(slots, left) > 1 else ""
+    at_once = f", {min(slots, left)} at a time" if min(slots, left) > 1 else ""
     return (
         f"{count(left, 'training')}{at_once}, about {duration(math.ceil(left / slots) * wall_s)}."
         if left and wall_s >= 1

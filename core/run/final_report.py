@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from core.errors import UserError
-from core.execution.base import Executor, Placed
+from core.execution.base import Executor, ExecutorFailed, MachineLost, Placed
 from core.judging import final_check
 from core.judging.final_check import FinalCheck
 from core.judging.schedule import Work
 from core.machine.project import UsageError
 from core.model import Role
+from core.record import events as ev
+from core.record.fold import CHECK_TRIES
+from core.record.live import Load
 from core.run.active import ActiveRun
-from nanochat.contract.job import Job, Outcome, Result
+from core.run.jobs import interrupted
+from nanochat.contract.job import Job, Outcome
+from nanochat.contract.messages import Progress, Started
 
 
 async def report(
@@ -44,13 +49,14 @@ async def report(
 
 
 class _Trainings:
-    """Trainings in several slots. `last`: why the last one that has ended has no usable score, if it has none."""
+    """Trainings in several slots. `last`: why a training had no usable score, the latest such one."""
 
     def __init__(self, active: ActiveRun, executors: Sequence[Executor]) -> None:
         self.last = "its earlier trainings failed, and --seeds N with a larger N tries other seeds"
         self._active = active
         self._free = list(enumerate(executors))
         self._running: set[asyncio.Task[Outcome]] = set()
+        self._lost = Counter[str]()  # commit -> trainings that were lost with their machine
 
     async def run(self, wanted: Callable[[], Iterable[Work]]) -> None:
         """Run what is wanted, until nothing more is. After an interruption or a failure of a harness none is begun any more.
@@ -70,8 +76,10 @@ class _Trainings:
                 for task in done:
                     try:
                         goes_on = task.result() is not Outcome.INTERRUPTED and goes_on
-                    except UserError as error:
+                    except ExecutorFailed as error:
                         goes_on, failure = False, failure or error
+                if failure is not None and self._running:
+                    self._note(f"{failure} The trainings that run end first.")
         finally:
             for task in self._running:
                 task.cancel()
@@ -86,22 +94,31 @@ class _Trainings:
             self._running.add(asyncio.create_task(self._measure(slot, executor, job, work)))
 
     async def _measure(self, slot: int, executor: Executor, job: Job, work: Work) -> Outcome:
-        """Run a job and record its result. Returns how it ended."""
+        """Run a job and record its result. Returns how it ended; a training that was lost with its machine counts as a failed one."""
+        placed = [Placed(job.id, "")]  # node "": this machine
+
+        def update(message: Started | Progress | Placed | Load) -> None:
+            if isinstance(message, Placed):
+                placed.append(message)
+                for note in message.notes:
+                    self._note(note)
+
         try:
             self._active.seal.check()
-            result, placed = await _run(executor, job, work)
+            result = await executor.run(job, update, work.nodes)
             self._active.seal.check()
-            event = self._active.trainings.measured(work, result, placed.node, placed.kind)
-            self.last = (event.disturbed or result.reason).removesuffix(".")
-            return result.outcome
+            ended = result.outcome
+        except MachineLost as error:  # others go on
+            self._lost[work.commit] += 1
+            result = interrupted(job, str(error), give_up=self._lost[work.commit] >= CHECK_TRIES)
+            ended = Outcome.CRASH
         finally:
             self._free.append((slot, executor))
+        event = self._active.trainings.measured(work, result, placed[-1].node, placed[-1].kind)
+        if why := event.disturbed or result.reason:
+            self.last = why.removesuffix(".")
+        return ended
 
-
-async def _run(executor: Executor, job: Job, work: Work) -> tuple[Result, Placed]:
-    """Run a job. Returns its result, and where it ran; its node is "" for this machine."""
-    placed = [Placed(job.id, "")]
-    result = await executor.run(
-        job, lambda message: placed.append(message) if isinstance(message, Placed) else None, work.nodes
-    )
-    return result, placed[-1]
+    def _note(self, text: str) -> None:
+        if text not in self._active.state.notices:
+            self._active.record(ev.Notice(text=text))

@@ -101,6 +101,7 @@ def test_before_all_are_measured_there_is_no_verdict() -> None:
     state.baseline = replace(state.baseline, result=replace(state.baseline.result, total_wall_s=66.0))
     assert phrases.planned_check(state, 4, Role.FINAL, each=True) == "3 trainings, about 3 min."
     assert phrases.planned_check(state, 4, Role.FINAL, each=True, slots=2) == "3 trainings, 2 at a time, about 2 min."
+    assert phrases.planned_check(state, 4, Role.FINAL, each=True, slots=8) == "3 trainings, 3 at a time, about 66 s."
     assert phrases.interrupted_check(state, Role.FINAL, 4, each=True).startswith(
         "Interrupted. 9 of 12 trainings are kept;"
     )
