@@ -111,15 +111,18 @@ def _effects_in(folder: Path) -> list[Effect]:
 
 
 def merged(effects: list[Effect]) -> tuple[Effect, ...]:
-    """Return one effect for each change, with the mean of its gains. `effects`: of one experiment each."""
+    """Return one effect for each change, with the mean of its gains."""
     groups: dict[tuple[object, ...], list[Effect]] = {}
     for effect in effects:
         key = (effect.edits, tuple(effect.before.items()), tuple(effect.after.items()), effect.noise)
         groups.setdefault(key, []).append(effect)
-    return tuple(
-        structs.replace(group[0], gain=round(statistics.fmean(one.gain for one in group), 5), times=len(group))
-        for group in groups.values()
-    )
+    return tuple(_mean(group) for group in groups.values())
+
+
+def _mean(group: list[Effect]) -> Effect:
+    times = [one.times for one in group]
+    gain = statistics.fmean([one.gain for one in group], times)
+    return structs.replace(group[0], gain=round(gain, 5), times=sum(times))
 
 
 def _noted(experiment: Experiment) -> bool:

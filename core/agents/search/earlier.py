@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 from core.agents.base import Context
 from core.agents.search.drafts import Knobs
 from core.agents.search.ideas import knob_change
+
+MOST_TIMES = 4  # experiments after which a further one makes an effect no more certain: it depends on the other changes
 
 
 def idea_gains(context: Context) -> dict[str, float]:
@@ -19,13 +22,13 @@ def idea_gains(context: Context) -> dict[str, float]:
         if len(effect.edits) == 1 and not effect.after:
             gain = effect.gain / (effect.noise or context.sigma)
             gains.setdefault(effect.edits[0], []).extend([gain] * effect.times)
-    return {name: sum(found) / len(found) for name, found in gains.items()}
+    return {name: fmean(found) for name, found in gains.items()}
 
 
 def step_gains(context: Context, known: Knobs) -> dict[str, float]:
-    """Return what steps from the present values have gained alone, such as "DEPTH up" -> 8.2, times the root of how often it was measured.
+    """Return the mean gain of each step alone from the present values, times the root of the number of experiments: "DEPTH up" -> 8.2.
 
-    A knob that followed another one does not count.
+    The number counts up to MOST_TIMES. A knob that followed another one does not count.
     """
     gains: dict[str, list[float]] = {}
     for effect in context.earlier:
@@ -35,4 +38,4 @@ def step_gains(context: Context, known: Knobs) -> dict[str, float]:
         single = knob_change(name, effect.before[name], effect.after[name]) if len(effect.after) == 1 else ""
         if step := effect.step or single:
             gains.setdefault(step, []).extend([effect.gain / context.sigma] * effect.times)
-    return {step: sum(found) / math.sqrt(len(found)) for step, found in gains.items()}
+    return {step: fmean(found) * math.sqrt(min(len(found), MOST_TIMES)) for step, found in gains.items()}

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.agents.base import PastExperiment, SeenExperiment
+from core.agents.search.earlier import MOST_TIMES
 from core.agents.search.ideas import choice, structural
 from core.agents.search.ranges import LARGEST, STEP, STEP_SHARE, range_for
 from core.change.knobs import Knob
@@ -38,10 +39,7 @@ WORD = -0.5  # of another word for a knob that takes words
 LUCK = 1.0  # spread of the luck of one score
 REST = 0.05  # variance of a gain whose two scores both have a column for their luck
 FAILED_GAIN = -5.0  # what a knob's value counts that crashed or took too long, when it was changed alone
-UNPAIRED = 4.0  # variance of a row without pairs of this run: a failure, or a gain in an earlier run
-SETTLED = (
-    1.0  # the least variance of a gain that earlier runs have measured several times: it depends on the other changes
-)
+UNPAIRED = 4.0  # variance of a row without pairs of this run: a failure, or a gain in one experiment of an earlier run
 ELSEWHERE = 9.0  # of a gain that was measured with another dataset, device, profile or budget
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 4.0  # of Student's t, and the scale beyond which a row counts less
@@ -146,7 +144,7 @@ class Record:
         return Row(experiment.fingerprint, experiment.parent, experiment.gain / sigma, experiment.seeds, change)
 
     def _row_of_earlier(self, effect: Effect, sigma: float) -> Row:
-        several = max(SETTLED, UNPAIRED / effect.times)
+        several = UNPAIRED / min(effect.times, MOST_TIMES)
         noise, variance = (sigma, several) if effect.noise is None else (effect.noise, ELSEWHERE)
         return Row("", "", effect.gain / noise, (), self.change({}, effect.edits), variance)
 
