@@ -7,11 +7,12 @@ import signal
 from collections.abc import Callable
 
 from core.execution import registry as executors
-from core.execution.base import ExecutorFailed
+from core.execution.base import Executor, ExecutorFailed
 from core.judging.final_check import SEEDS, FinalCheck
 from core.machine.project import Project, UsageError
-from core.model import Role
+from core.model import Role, RunConfig
 from core.reporting import kept_afresh, phrases
+from core.run.active import ActiveRun
 from core.run.background import say, tell, typeset
 from core.run.device_use import check_run_device
 from core.run.final_report import report
@@ -53,16 +54,14 @@ def final(
     chosen = make_plan(project, options)
     if not beside:
         check_run_device(project, chosen)
-    maker = executors.maker(chosen.config)
     active, lock = open_run(project, chosen, options, print_event, loop=False)
-    slots = min(chosen.config.slots, active.state.slots)  # the last start may have asked for fewer
-    trainers = [maker(slot_of(active, f"harness-report-{index}.log", index)) for index in range(slots)]
+    trainers = _trainers(chosen.config, active)
     role, signals = Role.LONGER if longer else Role.FINAL, list[int]()
 
     async def work() -> FinalCheck:
         _interrupt_at_signals(signals.append)
         try:
-            if plan := phrases.planned_check(active.state, seeds or SEEDS, role, each=each, slots=slots):
+            if plan := phrases.planned_check(active.state, seeds or SEEDS, role, each=each, slots=len(trainers)):
                 say(plan)
             return await report(active, trainers, seeds or SEEDS, role, each=each)
         finally:
@@ -86,6 +85,12 @@ def final(
     finally:
         active.journal.close()
         lock.release()
+
+
+def _trainers(config: RunConfig, active: ActiveRun) -> list[Executor]:
+    """Return an executor for each slot. The last start of the loop may have asked for fewer than this machine has."""
+    maker, slots = executors.maker(config), min(config.slots, active.state.slots)
+    return [maker(slot_of(active, f"harness-report-{index}.log", index)) for index in range(slots)]
 
 
 def _interrupt_at_signals(note: Callable[[int], None]) -> None:
