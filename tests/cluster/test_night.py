@@ -7,6 +7,7 @@ import subprocess
 
 import psutil
 
+from core.model import Role
 from core.record import events as ev
 from core.record import journal
 from nanochat.contract.job import Outcome
@@ -43,7 +44,8 @@ def training(product: Product, number: int | None) -> bool:
 
 def test_a_short_night(product: Product) -> None:
     agent = product.script(BETTER, harmless(1), harmless(2))
-    process = product.start(*product.options(), *RAY, "--agent", agent, "--max-experiments", "3", "--budget", "2")
+    limits = ("--max-experiments", "3", "--budget", "2", "--slots", "2")
+    process = product.start(*product.options(), *RAY, "--agent", agent, *limits)
     until(lambda: training(product, 1), "a training")
     started = family(process)
     assert addresses(started) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
@@ -58,6 +60,13 @@ def test_a_short_night(product: Product) -> None:
     assert not any(isinstance(event, ev.Processes) for event in events(product))
     assert (product.logs / "r" / "baseline.npy").exists()
     assert list((product.logs / "r" / "00001").glob("*/metrics.jsonl"))
+
+    done = product("report", "r", "--seeds", "2", timeout=380)
+    assert "on 2 fresh seeds" in done.stdout, done.stdout + done.stderr
+    checks = [event for event in events(product) if isinstance(event, ev.Measured) and event.role is Role.FINAL]
+    assert len(checks) == 4 and all(event.node and event.result.outcome is Outcome.SCORED for event in checks)
+    slots = {event.slot for event in events(product) if isinstance(event, ev.Launched) and event.role is Role.FINAL}
+    assert slots == {0, 1}, "it trains in all slots as well"
 
 
 def test_a_loop_that_is_killed_is_continued_and_leaves_no_process(product: Product) -> None:
