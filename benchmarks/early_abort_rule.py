@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     nights = [night for night in map(read, parser.parse_args().folders) if night.seconds]
     if len(nights) < 2:
-        raise SystemExit("A threshold is learnt from other nights, so name two runs with trainings or more.")
+        raise SystemExit("Name at least two runs that have trainings: the threshold for one is learnt from the others.")
     print("\n".join(report(nights)))
 
 

@@ -76,8 +76,8 @@ def marked(text: str, results: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
-def fresh(text: str, added: Iterable[str], most: int = MOST_OPEN) -> tuple[str, ...]:
-    """Return the ideas that can be added, without marks of a list: those that the text lacks, while it has fewer than `most` untried ones."""
+def fresh(text: str, added: Iterable[str]) -> tuple[str, ...]:
+    """Return the ideas that can be added, without marks of a list: those that the text lacks, up to MOST_OPEN untried ones in all."""
     known = {line.text.casefold() for line in ideas(text)}
     found = []
     for given in added:
@@ -85,12 +85,12 @@ def fresh(text: str, added: Iterable[str], most: int = MOST_OPEN) -> tuple[str, 
         if idea and idea.casefold() not in known:
             known.add(idea.casefold())
             found.append(idea)
-    return () if "\0" in text else tuple(found[: max(0, most - len(untried(text)))])
+    return () if "\0" in text else tuple(found[: max(0, MOST_OPEN - len(untried(text)))])
 
 
-def extended(text: str, added: Iterable[str], most: int = MOST_OPEN) -> str:
-    """Return the text with more ideas at its end, as far as they are `fresh`."""
-    lines = "".join(f"- {idea}\n" for idea in fresh(text, added, most))
+def extended(text: str, added: Iterable[str]) -> str:
+    """Return the text with those ideas at its end that are `fresh`."""
+    lines = "".join(f"- {idea}\n" for idea in fresh(text, added))
     return _whole_lines(text) + lines if lines else text
 
 
@@ -105,14 +105,12 @@ def ordered(text: str, order: Sequence[str], movable: Collection[str]) -> str:
     """
     lines = lines_of(text)
     places = {line.text: line.index for line in _on_one_line(text) if line.text in movable}
-    matches = {idea: _IDEA.fullmatch(lines[index]) for idea, index in places.items()}
+    parts = {idea: match for idea, index in places.items() if (match := _IDEA.fullmatch(lines[index]))}
     chosen = [*dict.fromkeys(idea for idea in order if idea in places), *(idea for idea in places if idea not in order)]
     moved = list(lines)
     for place, idea in zip(places, chosen, strict=True):
-        here, match = matches[place], matches[idea]
-        if here is not None and match is not None:  # a mark of the byte order and the line end belong to the place
-            body = lines[places[idea]][match.end("head") : match.start("end")]
-            moved[places[place]] = f"{here['head']}{body}{here['end']}"
+        here, line = parts[place], parts[idea]  # a mark of the byte order and the line end belong to the place
+        moved[places[place]] = f"{here['head']}{line.string[line.end('head') : line.start('end')]}{here['end']}"
     return "".join(moved)
 
 

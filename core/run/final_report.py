@@ -49,7 +49,7 @@ async def report(
 
 
 class _Trainings:
-    """Trainings in several slots. `last`: why a training had no usable score, the latest such one."""
+    """Trainings in several slots. `last`: why the latest training without a usable score has none."""
 
     def __init__(self, active: ActiveRun, executors: Sequence[Executor]) -> None:
         self.last = "its earlier trainings failed, and --seeds N with a larger N tries other seeds"
@@ -59,7 +59,7 @@ class _Trainings:
         self._lost = Counter[str]()  # commit -> trainings that were lost with their machine
 
     async def run(self, wanted: Callable[[], Iterable[Work]]) -> None:
-        """Run what is wanted, until nothing more is. After an interruption or a failure of a harness none is begun any more.
+        """Run what is wanted, until nothing more is. After an interruption or a failure of a harness, no more are started.
 
         Raises:
             ExecutorFailed: A harness failed. The other trainings have ended then, and are recorded.
@@ -79,7 +79,7 @@ class _Trainings:
                     except ExecutorFailed as error:
                         goes_on, failure = False, failure or error
                 if failure is not None and self._running:
-                    self._note(f"{failure} The trainings that run end first.")
+                    self._note(f"{failure} The running trainings are finished and recorded first.")
         finally:
             for task in self._running:
                 task.cancel()

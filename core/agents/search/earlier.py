@@ -9,7 +9,7 @@ from core.agents.base import Context
 from core.agents.search.drafts import Knobs
 from core.agents.search.ideas import knob_change
 
-MOST_TIMES = 4  # experiments after which a further one makes an effect no more certain: it depends on the other changes
+MOST_TIMES = 4  # experiments that count at most, since an effect also depends on the other changes
 
 
 def idea_gains(context: Context) -> dict[str, float]:

@@ -165,7 +165,7 @@ def test_if_a_harness_fails_the_other_trainings_are_recorded(tmp_path: Path) -> 
     with pytest.raises(ExecutorFailed, match="The harness is gone"):
         checked(night, [Failing(WORLD), Slower(WORLD)], 3)
     notices = [event.text for event in night.events() if isinstance(event, ev.Notice)]
-    assert notices == ["The harness is gone. The trainings that run end first."]
+    assert notices == ["The harness is gone. The running trainings are finished and recorded first."]
     assert [event.scored for event in results(night, Role.FINAL)] == [True] and len(launches(night, Role.FINAL)) == 2
     night.clean_up()
     assert checked(night, [DeterministicExecutor(WORLD)], 3).seeds == 3
