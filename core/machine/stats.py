@@ -175,7 +175,7 @@ def chosen(cards: Sequence[Sequence[Gpu]], setting: str | None) -> list[tuple[st
     Like CUDA, it stops at the first word that matches nothing or is repeated.
 
     Args:
-        found: The cards in the order of the PCI bus, each as its usable parts.
+        cards: The cards in the order of the PCI bus, each as its usable parts.
         setting: Comma-separated words: numbers of cards, or beginnings of UUIDs of cards or MIG instances. None for no setting.
     """
     if setting is None:

@@ -57,7 +57,7 @@ def summary(status: RunStatus, width: int = WIDTH, *, bars: bool = False, brief:
     """Return the summary of a run: first its result and what to do next, then how it came about.
 
     Args:
-        found: The status of the run.
+        status: The status of the run.
         width: Columns. Texts are wrapped, and names of experiments are cut to fit.
         bars: Also show changes as bars if they fit.
         brief: List fewer experiments, so that about 20 lines are enough.
@@ -82,7 +82,7 @@ def at_end(
     """Return what a run prints at its end, as lines.
 
     Args:
-        found: The status of the run.
+        status: The status of the run.
         folder: The path of its folder, as people read it.
         branch: The branch of the kept changes.
         logs: The option for the folder of all logs, as words; () for the default.
@@ -218,27 +218,29 @@ def _largest(highlights: Sequence[Highlight], most: int) -> Sequence[Highlight]:
 
 def _highlights(label: str, highlights: Sequence[Highlight], tone: Tone, width: int, largest: float) -> list[Line]:
     bars = BAR if largest else 0
-    several = len(highlights) > 1  # else the line about the final check says it
-    fresh = FRESH if several and width >= WIDE and any(highlight.afresh for highlight in highlights) else 0
+    several = len(highlights) > 1 and any(highlight.afresh for highlight in highlights)  # else the final check says it
+    fresh = FRESH if several and width >= WIDE else 0
     room = max(8, width - LABEL - CHANGE - bars - fresh - 8)
-    return _labelled(
-        label,
-        [
+    rows: list[Line] = []
+    for highlight in highlights:
+        found = _fresh_change(highlight)
+        rows.append(
             (
                 Span(f"{highlight.change_words:<{CHANGE}}{_bar(highlight, largest, bars):<{bars}}", tone),
-                Span(f"{_fresh_change(highlight):<{fresh}}" if fresh else "", "dim"),
+                Span(f"{f'afresh {found}' if found else '':<{fresh}}" if fresh else "", "dim"),
                 Span(f"#{highlight.number:<5} "),
                 Span(highlight.named(room)),
             )
-            for highlight in highlights
-        ],
-    )
+        )
+        if several and not fresh and found:
+            rows.append((Span(f"{found:<{CHANGE}}measured afresh", "dim"),))
+    return _labelled(label, rows)
 
 
 def _fresh_change(highlight: Highlight) -> str:
     """Return the change alone on fresh seeds, as text; "" if it was not measured."""
     found = highlight.afresh
-    return f"afresh {phrases.change(found.change, found.error)}" if found is not None else ""
+    return phrases.change(found.change, found.error) if found is not None else ""
 
 
 def _bar(highlight: Highlight, largest: float, columns: int) -> str:

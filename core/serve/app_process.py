@@ -22,7 +22,7 @@ class AppProcess(AppService):
     """An app whose terminal is a websocket.
 
     Args:
-        words: The command that starts it.
+        command: The command that starts it, as words.
         websocket: The connection to the browser. It is closed when the app ends.
         downloads: Hands files to the browser.
     """

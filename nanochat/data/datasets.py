@@ -139,7 +139,7 @@ def documents(
     Args:
         source: The resolved name of the dataset.
         options: The options of the dataset.
-        found: The result of `survey`.
+        survey: What `survey` has found.
         cache: Folder for downloads.
         say: Called with lines for the user.
 

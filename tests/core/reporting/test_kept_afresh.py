@@ -66,14 +66,30 @@ def test_the_page_has_a_column_once_it_was_measured() -> None:
     assert "measured afresh</th>" not in page(report_of(alone([-0.02]))), "the headline says it"
 
 
-def test_the_summary_shows_it_beside_each_change_where_there_is_room() -> None:
-    def shown(state: State, width: int) -> str:
-        return summary.text(summary.summary(status.status(state, schedule.noise(state), None, Picture()), width))
+def test_the_summary_shows_it_beside_each_change_or_below_where_there_is_no_room() -> None:
+    def shown(state: State, width: int) -> list[str]:
+        found = summary.summary(status.status(state, schedule.noise(state), None, Picture()), width)
+        return summary.text(found).splitlines()
 
-    fresh = "afresh -0.0200 ±"
-    assert fresh in shown(alone([-0.02, -0.01]), 140) and "afresh -0.0100 ±" in shown(alone([-0.02, -0.01]), 140)
-    assert fresh not in shown(alone([-0.02, -0.01]), 80), "no room"
-    assert fresh not in shown(alone([-0.02]), 140) and fresh not in shown(state_of(6, keep_every=3), 140)
+    def column(line: str) -> int:
+        return line.index(" ±")
+
+    several = alone([-0.02, -0.01])
+    [first, second] = [line for line in shown(several, 140) if "afresh -" in line]
+    assert "afresh -0.0200 ±" in first and "#3 " in first and "afresh -0.0100 ±" in second and "#6 " in second
+    narrow = shown(several, 80)
+    changes = [index for index, line in enumerate(narrow) if "#3 " in line or "#6 " in line]
+    for index, change in zip(changes, ("-0.0200", "-0.0100"), strict=True):
+        above, below = narrow[index], narrow[index + 1]
+        assert below.strip().startswith(f"{change} ±") and below.endswith("measured afresh")
+        assert column(below) == column(above) and len(below) < 80
+    for state in (
+        alone([-0.02]),
+        state_of(6, keep_every=3),
+    ):  # the line of the final check says it, or nothing was measured
+        assert not any(
+            "afresh -" in line or "measured afresh" in line for width in (80, 140) for line in shown(state, width)
+        )
 
 
 def test_a_simplification_is_counted_apart() -> None:
