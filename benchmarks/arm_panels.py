@@ -30,6 +30,7 @@ from simulated import SIGMA, Night
 from core.agents.search.agent import Search
 from core.agents.search.drafts import Knobs
 from core.agents.search.ideas import IDEAS
+from core.agents.search.joint import UNLISTED
 from core.agents.search.options import Options
 from core.agents.search.ranges import places
 from core.change import knobs
@@ -149,10 +150,10 @@ def order(night: Night) -> list[tuple[str, bool | None]]:
     ideas: list[tuple[str, bool | None]] = [(name, None) for name in dice.sample(sorted(IDEAS), len(IDEAS))]
     every = {knob.name: knob for knob in knobs.read(night.sources[night.incumbent])}
     active = sorted(every.keys() - TARGET.inactive_knobs({name: knob.value for name, knob in every.items()}))
-    names = sorted(dice.sample(active, len(active)), key=lambda name: -TARGET.impacts.get(name, 0.7))
+    names = sorted(dice.sample(active, len(active)), key=lambda name: -TARGET.impacts.get(name, UNLISTED))
     steps: list[tuple[str, bool | None]] = []
     for great in (True, False):
-        some = [name for name in names if (TARGET.impacts.get(name, 0.7) >= 1) is great]
+        some = [name for name in names if (TARGET.impacts.get(name, UNLISTED) >= 1) is great]
         for second in (False, True):
             steps += [(name, (TARGET.topic_of(name) != "size") is not second) for name in some]
     both = min(len(ideas), len(steps))

@@ -5,7 +5,8 @@ of the effects is the one that makes the measured gains most likely (nonparametr
 Laird 1978), on a grid, by the EM algorithm. It is stopped early, since it would end at a few single values.
 
 The gains are those of the ten edits in effects.jsonl and of the nights in tests/recorded that `search` made with the same
-budget. All are divided by the noise of one score of effects.jsonl. What was measured several times counts once, with its mean.
+profile and budget (PROFILE, BUDGET_S). All are divided by the noise of one score of effects.jsonl. What was measured several times
+counts once, with its mean.
 
 python benchmarks/recorded.py
 """
@@ -27,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import numpy as np
 from effects import EDITS, ESTABLISHED, Truth, established
 
-from core.agents.search.joint import Scale
+from core.agents.search.joint import UNLISTED, Scale
 from core.change import knobs
 from core.change.edits import apply
 from core.record import journal
@@ -181,7 +182,7 @@ def per_impact(gains: Sequence[Gain]) -> list[Gain]:
     """Return one gain for each step, divided by the impact of its knob."""
     found = []
     for one in single(gains):
-        impact = TARGET.impacts.get(one.knob, 0.7)
+        impact = TARGET.impacts.get(one.knob, UNLISTED)
         found.append(Gain(one.change, one.knob, one.gain / impact, one.error / impact))
     return found
 

@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from recorded import Recorded, recorded
 
+from core.agents.search.joint import UNLISTED
 from core.change import knobs
 from core.model import Value
 from core.target import TARGET
@@ -79,7 +80,7 @@ class World:
 
     def _draw(self, kind: Kind, dice: random.Random) -> None:
         for name in sorted(self._start):
-            impact = TARGET.impacts.get(name, 0.7)
+            impact = TARGET.impacts.get(name, UNLISTED)
             self._best[name] = dice.gauss(0, kind.wrong)
             self._curve[name] = impact * kind.curve * dice.gammavariate(2, 0.5)
             has_cliff, where = dice.random() < kind.cliffs, dice.choice((-1, 1)) * dice.uniform(0.6, 1.6)
@@ -99,7 +100,7 @@ class World:
                 up, down = found.steps.draw(dice), found.steps.draw(dice)
                 curve = -(up + down) / 2
                 best = (up - down) / (4 * curve) if curve > 0 else 0.0
-            self._best[name], self._curve[name] = best, TARGET.impacts.get(name, 0.7) * curve
+            self._best[name], self._curve[name] = best, TARGET.impacts.get(name, UNLISTED) * curve
             self._cliff[name] = 0.0
         self._edits = {entry.name: found.ideas.draw(dice) for entry in TARGET.book}
 

@@ -14,7 +14,7 @@ AgentName = Annotated[
     typer.Option(
         help="Who proposes: search, ollama:MODEL, openai:MODEL, command:CMD, claude, codex, opencode, aider, script:FILE, python:FILE, "
         "or several with commas between; those whose changes are kept are asked more often.",
-        show_default="a model of Ollama where one fits, else search",
+        show_default="a model of Ollama and search if one fits, else search",
     ),
 ]
 ContextTokens = Annotated[

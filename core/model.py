@@ -27,8 +27,8 @@ class Role(StrEnum):
     REPLICATE = "confirm"  # a proposal, on a further seed
     INCUMBENT = "best"  # the incumbent, on a further seed or beside a candidate
     RERUN = "rerun"  # an experiment that the human wants measured again
-    FINAL = "final check"  # the start or the incumbent, on a fresh seed, scored on the test split
-    LONGER = "longer check"  # the same with a longer budget
+    FINAL = "final check"  # the start, the incumbent or a kept change, on a fresh seed, scored on the test split
+    LONGER = "longer check"  # the start or the incumbent, likewise with a longer budget
 
     @property
     def own_folder(self) -> bool:

@@ -65,7 +65,7 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Stop when the run has tried N experiments; skipped proposals do not count. A resumed run keeps its limits.",
+            help="Stop after N experiments; skipped and interrupted ones do not count. A resumed run keeps its limits.",
             metavar="N",
         ),
     ] = None,

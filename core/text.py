@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import unicodedata
 
@@ -25,6 +26,11 @@ def sanitize_text(text: str, limit: int = 100_000) -> str:
     """Return the text without control and invisible characters. Line breaks and indentation stay."""
     kept = text[:limit].expandtabs(4)
     return "".join(c for c in kept if c == "\n" or unicodedata.category(c)[0] != "C")
+
+
+def program_sha(text: str) -> str:
+    """Return the identifier of a text of program.md, as journals have it: 12 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def lines_of(source: str) -> list[str]:

@@ -56,7 +56,7 @@ class Verdict(StrEnum):
     # fmt: off
     KEEP = "keep", Row(
         "K", "kept",
-        "Better than the best so far by more than the noise explains, on at least two seeds. It is the new best.",
+        "Its mean gain over two or more seeds is larger than the noise explains. It is the new best.",
         words="kept",
     )
     SIMPLIFICATION = "simplification", Row("S", "kept", "About as good as the best, with less code. It is the new best.")
@@ -73,7 +73,7 @@ class Verdict(StrEnum):
     )
     INVALID = "invalid", Row(
         "!", "failed",
-        "Such as code that reads files, or that changes what a limit of program.md protects. The details say which rule.",
+        "It broke a rule: for example, it reads files, or changes what a limit of program.md protects. The details say which rule.",
         sentence="Invalid: {reason}",
     )
     SKIPPED = "skipped", Row("-", "not kept", "You skipped it.", stopped=True)

@@ -22,7 +22,8 @@ from core.record import journal
 from core.record.fold import apply
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import log_lines, publish, status, summary
+from core.reporting import log_lines, status, summary
+from tests.derived_files import publish
 
 RECORDED = Path(__file__).resolve().parent / "recorded"
 NIGHTS = sorted(path.name for path in RECORDED.iterdir())
@@ -42,7 +43,7 @@ def shown(folder: Path, out: Path) -> dict[str, Any]:
         log.append(log_lines.line(event, state))
     noise = schedule.noise(state)
     facts = status.status(state, noise, None, Picture(), [])
-    publish.publish(out, state, noise.sigma)
+    publish(out, state, noise.sigma)
     return {
         "log": [line for line in log if line is not None],
         "status": summary.text(summary.summary(facts)),

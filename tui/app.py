@@ -140,7 +140,7 @@ class AutoResearch(RunsActions, DecisionActions):
             self.exit(f"App closed. Run {name} has no loop; {phrases.resume_command(name)} resumes it.{apply}")
             return
         is_waiting = self.bridge.waiting is not None
-        approval = " The waiting proposal is approved if no app is open." if is_waiting else ""
+        approval = " Unless another app is open, the waiting proposal is approved now." if is_waiting else ""
         commands = f"`make attach ARGS={name}` opens the app again. `make stop ARGS={name}` stops the loop."
         self.exit(f"App closed. The loop of {name} keeps running. {commands}{approval}")
 

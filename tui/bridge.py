@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 import uuid
 from collections import deque
@@ -23,6 +22,7 @@ from core.record.live import Picture, Waiting
 from core.record.state import State
 from core.reporting import log_lines, phrases
 from core.run import backlog, commands
+from core.text import program_sha
 from tui.view.jobs import waiting_proposal
 
 TICK_S = 0.4  # between two reads of the journal and the live files
@@ -158,7 +158,7 @@ class Bridge:
             stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
             if stamp == self._program_stamp:
                 return False
-            self.program_text = self.program.read_text(encoding="utf-8", errors="replace")
+            self.program_text = self.program.read_text(encoding="utf-8-sig", errors="replace")
         except OSError as error:
             stamp, self.program_text = (0, 0, 0, -1), f"`{self.program}` cannot be read: {error.strerror}"
             if stamp == self._program_stamp:
@@ -168,7 +168,7 @@ class Bridge:
 
     def program_sha(self) -> str:
         """Return the loop's identifier of the current text of program.md; '' for an empty text."""
-        return hashlib.sha256(self.program_text.encode()).hexdigest()[:12] if self.program_text else ""
+        return program_sha(self.program_text) if self.program_text else ""
 
     async def stay_attached(self) -> None:
         """Keep a connection open, so that the loop knows that an app is attached. Reconnects when the loop starts again.

@@ -77,7 +77,7 @@ KEYS: tuple[Key, ...] = (
         lambda now: now.alive and now.running, "No experiment is running."),
     Key("t", "tell", "tell", "Give the agent a hint. It reads the hint before its next proposal.", "the loop", _alive),
     Key("T", "hints", "hints", "List your hints and your reasons for skipping, and take one back.", "the loop",
-        lambda now: now.has_hints, "Nothing was told to the agent so far.", panes="7"),
+        lambda now: now.has_hints, "You have given the agent no hint yet.", panes="7"),
     Key("u", "unattended", "unattended", "Press twice to approve proposals without asking (also a waiting one), or to be asked "
         "again. Three unanswered proposals in a row also end the asking.", "the loop", _alive),
     Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
@@ -120,7 +120,7 @@ KEYS: tuple[Key, ...] = (
         lambda now: not now.detail),
     Key("R", "runs", "runs", "List all runs. c on one of them compares it with this one.", "looking around"),
     Key("question_mark", "explain", "help", "Show all keys, panes and words.", "looking around"),
-    Key("ctrl+p,colon", "command_palette", "all", "Everything by name, and the themes.", "looking around"),
+    Key("ctrl+p,colon", "command_palette", "all", "List all commands and themes.", "looking around"),
     Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop keeps running; `make attach` opens the app again.", "looking around"),
 )  # fmt: skip
 PANES = "12345678"
@@ -162,9 +162,7 @@ NEED_LOOP = frozenset(
     for key in KEYS
     if key.group in ("the proposal", "the loop") and key.action not in ("program", "backlog", "adopt", "hints")
 ) | {"rerun", "overrule"}  # actions that the loop carries out
-CHANGING = frozenset(
-    key.action for key in KEYS if key.group in ("the proposal", "the loop") and key.action != "hints"
-) | {"rerun", "overrule"}  # actions that change the run, program.md or the backlog
+CHANGING = NEED_LOOP | {"program", "backlog", "adopt"}  # actions that change the run, program.md or the backlog
 ASK_LINE = frozenset({"skip_why", "tell", "search"})  # actions that open a line, so that text may follow the key
 IN_EDITOR = ("revise", "own", "program", "backlog")  # actions that open an editor
 PRINTED = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p": ":", "colon": ":"}

@@ -14,6 +14,7 @@ from nanochat.contract.value import Data
 
 Kind = TypeVar("Kind", bound=Data)
 GIVEN = 5  # ideas of the backlog that a language model is shown
+MOST_LATER = 2  # ideas for the backlog that a proposal may add
 
 
 class SeenExperiment(Data, frozen=True, kw_only=True):

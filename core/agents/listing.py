@@ -92,9 +92,10 @@ def lines(agents: Agents) -> Iterator[str]:
         if not listed.agent.startswith("ollama:"):
             yield f"{listed.agent.partition(':')[0]}: {listed.words}"
             continue
-        size = "runs on another machine, never taken by itself"
+        size = "runs on another machine, never the default"
         if not listed.elsewhere:
-            size = f"{(listed.size_bytes or 0) / 1e9:.1f} GB, with {agents.context_tokens} tokens {(listed.needed_bytes or 0) / 1e9:.1f} GB"
+            needed = f"{(listed.needed_bytes or 0) / 1e9:.1f} GB with a context of {agents.context_tokens} tokens"
+            size = f"{(listed.size_bytes or 0) / 1e9:.1f} GB; {needed}"
         capabilities = ", ".join(listed.capabilities) or "capabilities unknown"
         mark = "  <- the default" if agents.default.partition(",")[0] == listed.agent else ""
         yield f"  {listed.agent}: {size}, context {listed.context_tokens or 'unknown'}, {capabilities}{mark}"

@@ -63,7 +63,7 @@ def default(tokens: int) -> tuple[str, str]:
         )
         return (
             "search",
-            f"Ollama answers at {to_ollama().words}, but {none}. So `search` proposes; --agent ollama:MODEL insists.",
+            f"Ollama answers at {to_ollama().words}, but {none}. So `search` proposes. --agent ollama:MODEL uses a model anyway.",
         )
     return (
         f"ollama:{chosen[0].name},search",

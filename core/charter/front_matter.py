@@ -143,7 +143,7 @@ def limits(parts: Parts, known: Collection[str] = ()) -> CharterLimits:
     for key, value in document.value if document is not None else ():
         name = key.value if isinstance(key, ScalarNode) else "[...]"
         if name in seen:
-            wrong.append(f"{_short(name)} stands there twice")
+            wrong.append(f"{_short(name)} is given twice")
         seen.add(name)
         if name not in KEYS:
             wrong.append(_unknown(name, value))

@@ -89,7 +89,7 @@ def sample(
     prompt: Annotated[
         str | None, typer.Option(help="What the text begins with.", metavar="TEXT", show_default="by the dataset")
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, max=10_000, help="Most tokens to write.", metavar="N")] = 100,
+    tokens: Annotated[int, typer.Option(min=1, max=10_000, help="Write at most N tokens.", metavar="N")] = 100,
     temperature: Annotated[
         float, typer.Option(help="How freely to choose: 0 takes the likeliest token.", metavar="T")
     ] = 0.8,

@@ -232,7 +232,7 @@ def _why_unsafe(repo: Repository, *, moved_on: bool) -> str:
     lines = repo.git.run("status", "--porcelain", "-z", "--untracked-files=no", env=_work_tree(repo)).split("\0")
     if any(line and line != f" M {repo.tree.program}" for line in lines):
         return "Your checkout has changes of its own"
-    return f"Your {TRAIN} has moved on since the run began" if moved_on else ""
+    return f"Your {TRAIN} has changed since the run began" if moved_on else ""
 
 
 def _work_tree(repo: Repository) -> dict[str, str]:

@@ -120,21 +120,17 @@ class Repository:
 
     # -- train.py in commits --------------------------------------------------------------------------------------
 
-    def base(self, commitish: str = "HEAD") -> str:
-        """Return the hash of a commit. If HEAD has no commit yet, write a root commit with train.py and return it.
+    def base(self) -> str:
+        """Return the hash of HEAD's commit. If HEAD has no commit yet, write a root commit with train.py and return it.
 
         Raises:
-            RepositoryError: There is no such commit.
+            RepositoryError: Git cannot read HEAD.
         """
-        status, out, err = self.git.attempt(
-            "rev-parse", "--verify", "-q", "--end-of-options", f"{commitish}^{{commit}}"
-        )
+        status, out, err = self.git.attempt("rev-parse", "--verify", "-q", "--end-of-options", "HEAD^{commit}")
         if status == 0:
             return out.decode().strip()
-        if err or commitish != "HEAD":
-            raise RepositoryError(
-                f"Git knows no commit {commitish!r} {f'({one_line(err)})' if err else ''}".strip() + "."
-            )
+        if err:
+            raise RepositoryError(f"Git cannot read HEAD ({one_line(err)}).")
         tree = self.git.run("mktree").strip()
         with contextlib.suppress(OSError):
             blob = self.git.write_blob((self.tree.root / TRAIN).read_bytes())

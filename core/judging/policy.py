@@ -19,8 +19,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
+from core.record.experiment import Conditions
 from core.target import TARGET
 from nanochat.contract.job import Outcome, Result
 
@@ -186,7 +187,7 @@ def decide(
 
 
 def _simplification(nodes_delta: int, nodes: int, *, ablation: bool) -> tuple[bool, float, int, str]:
-    """Return whether a change is simpler, the least z the number of pairs from which it is kept for that, and a phrase for it."""
+    """Return whether a change is simpler, the least z, the number of pairs from which it is kept for that, and a phrase for it."""
     if ablation:
         return nodes_delta <= 0, 0.0, ABLATED_PAIRS, "no worse without the change"
     return simpler(nodes_delta, nodes), SIMPLER_Z, SIMPLER_PAIRS, f"inconclusive, with {-nodes_delta} AST nodes fewer"
@@ -269,17 +270,6 @@ HELD_DOWN = 0.25  # share of the time with a throttled clock beyond that of the 
 # smaller than the noise.
 CORRECTABLE = 0.2
 NEAR_S, NEAR_JOBS = 900.0, 8.0  # without a gauge: seconds between two jobs, or multiples of the longer job
-
-
-class Conditions(Protocol):
-    """When a score was measured (seconds since the epoch), how long that took (seconds), and the machine's relative speed."""
-
-    @property
-    def t(self) -> float: ...
-    @property
-    def wall_s(self) -> float: ...
-    @property
-    def speed(self) -> float | None: ...
 
 
 def comparable(first: Conditions, second: Conditions, device: str) -> bool:

@@ -37,8 +37,8 @@ class Ablations:
         changes = ablation.outstanding(self._active.state) if self._on else ()
         return tuple(change for change in changes if (best, change.key) not in self._passed_over)
 
-    def propose(self) -> bool:
-        """Record the next ablation as a proposal. Returns whether there was one.
+    def propose(self) -> None:
+        """Record the next ablation as a proposal, if there is one.
 
         A change that cannot be taken out is passed over, and a notice says so once.
         """
@@ -55,8 +55,7 @@ class Ablations:
                 continue
             proposal = self._proposal(change, source, candidate)
             active.experiments.propose(proposal, best, source, candidate, seconds=time.monotonic() - began)
-            return True
-        return False
+            return
 
     def _without(self, change: KeptChange, source: str) -> str:
         """Return the best without a change. Raises EditError if there is no such train.py, or it was tried."""

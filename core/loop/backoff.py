@@ -88,8 +88,8 @@ class Backoff:
         self.until = wait.until
         return wait_s
 
-    def is_news(self, what: str, now: float) -> bool:
-        """Return whether to notify the user that `what` keeps failing. Call this once after each failure."""
+    def keeps_failing(self, what: str, now: float) -> bool:
+        """Note another failure of `what`. Returns whether to notify the user now that it keeps failing. Call this once after each failure."""
         wait = self._waits.get(what)
         return self._stalls.setdefault(what, Stall(FAILING_S)).failed(now, wait.wait_s if wait is not None else 0.0)
 
@@ -106,10 +106,10 @@ class Backoff:
         self._lost.pop(commit, None)
 
     def lost(self, commit: str, now: float, began: float) -> bool:
-        """Note that a machine was lost during a training. Returns whether to give up on the commit, as in `is_hopeless`."""
+        """Note that a machine was lost during a training. Returns whether to give up on the commit, as in `harness_failed`."""
         return self._gives_up(self._lost.setdefault(commit, Failures(now)), now, began, LOST_TRIES)
 
-    def is_hopeless(self, commit: str, now: float, began: float) -> bool:
+    def harness_failed(self, commit: str, now: float, began: float) -> bool:
         """Note that the harness failed at a training that had begun at `began`. Returns whether to give up on the commit.
 
         This happens after HARNESS_TRIES failures, if other jobs have succeeded since the first failure or it was long ago.

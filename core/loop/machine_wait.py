@@ -31,7 +31,7 @@ class MachineWait:
         now = time.monotonic()
         wait_s = self.backoff.failed(what, now)
         text = f"{reason} It is tried again in {wait_s:.0f} s."
-        if stalled := self.backoff.is_news(what, now):
+        if stalled := self.backoff.keeps_failing(what, now):
             text = f"No {KINDS.get(what, what)} was possible for {duration(FAILING_S)}. {text}"
         self._active.record(ev.Notice(text=text, stalled=stalled))
 

@@ -10,6 +10,7 @@ from msgspec.structs import asdict, replace
 
 from core.agents.base import (
     GIVEN,
+    MOST_LATER,
     Agent,
     AgentFailed,
     Asked,
@@ -38,7 +39,6 @@ from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
 
 TRIES = 3
-MOST_LATER = 2  # ideas for the backlog that a proposal may add
 RESTATE_AGAIN = 32  # the most proposals between two requests for a restatement of program.md
 CURVE_BYTES = 1_000_000  # how much of a training's curve is read
 SOURCE_LIMIT = 200_000  # the most characters of a train.py

@@ -110,7 +110,7 @@ class Slots:
             result = interrupted(job, str(error), hopeless)
         except ExecutorFailed as error:
             self._machine_wait.begin(str(error), "job")
-            result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic(), began))
+            result = interrupted(job, str(error), backoff.harness_failed(work.commit, time.monotonic(), began))
         self._active.trainings.measured(work, result, slot.node, slot.kind)
 
     def _update(self, slot: Slot, work: Work, message: Started | Progress | Placed | Load) -> None:

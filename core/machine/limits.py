@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path("/")
+RAM_SHARE = 0.8  # share of a machine's memory for all trainers together
 PRESSED = 20.0  # percent of the last ten seconds in which processes waited for memory
 
 

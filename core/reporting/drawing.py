@@ -131,19 +131,19 @@ def cut(text: str, size: float, wide: float, *, bold: bool = False) -> str:
     return whole.rstrip(" ,;:.-") + "…"
 
 
-def wrapped(text: str, size: float, wide: float, most: int, *, bold: bool = False) -> list[str]:
+def wrapped(text: str, size: float, wide: float, most: int) -> list[str]:
     """Return the text as at most `most` lines of at most `wide` pixels. The last line is cut if there is more."""
     lines, words = [""], text.split()
     for index, word in enumerate(words):
         longer = f"{lines[-1]} {word}".strip()
-        if not lines[-1] or width_of(longer, size, bold=bold) <= wide:
+        if not lines[-1] or width_of(longer, size) <= wide:
             lines[-1] = longer
         elif len(lines) < most:
             lines.append(word)
         else:
             lines[-1] = " ".join([lines[-1], *words[index:]])
             break
-    return [cut(line, size, wide, bold=bold) for line in lines]
+    return [cut(line, size, wide) for line in lines]
 
 
 # -- SVG --------------------------------------------------------------------------------------------------------------

@@ -11,14 +11,14 @@ from core.text import capital
 from core.verdicts import Verdict
 
 
-def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str:
-    """Return the finding for a verdict. `parent`: mean val_bpb of the train.py that the experiment changed."""
+def finding(judged: Judged, experiment: Experiment) -> str:
+    """Return the finding for a verdict of an experiment."""
     reason = " ".join(judged.reason.split())
     change, limit = policy.figures(judged.gain or 0.0, judged.needed)
     seeds = f" over {judged.pairs} seeds" if judged.pairs > 1 else ""
     if judged.by == "human" and experiment.verdict is not None:
         return f"{_overruled(reason)}{_measured(experiment)}"
-    match Verdict(judged.verdict):
+    match judged.verdict:
         case Verdict.KEEP:
             return f"Better by {_size(change)}{seeds}{f'; {limit} was needed' if limit else ''}."
         case Verdict.SIMPLIFICATION if experiment.ablation:

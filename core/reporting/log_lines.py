@@ -74,13 +74,13 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Launched(role=Role.REPLICATE):
             return f"#{event.number} looks promising: {activity.place(state, event)}"
         case ev.Launched(role=Role.RERUN):
-            return f"#{event.number} rerun on a new seed, as the human asked"
+            return f"#{event.number} rerun on a new seed, as you asked"
         case ev.Aborted():
-            return f"#{event.number} is aborted by the human"
+            return f"#{event.number} is aborted by you"
         case ev.Rerun(wanted=False):
-            return f"#{event.number} rerun cancelled by the human"
+            return f"#{event.number} rerun cancelled by you"
         case ev.Revised():
-            return f"#{event.number} revised by the human (+{event.added} −{event.removed})"
+            return f"#{event.number} revised by you (+{event.added} −{event.removed})"
         case ev.Launched(role=Role.FINAL | Role.LONGER):
             return f"{event.role} {activity.place(state, event)}: {_which(event.commit, state)} on a fresh seed, to be scored on the test split"
         case ev.Launched(role=Role.INCUMBENT):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,11 +99,6 @@ class Header:
     lessons: tuple[str, ...] = ()  # what the run has taught, in the words of a language model
 
 
-def tsv(rows: Iterable[Row]) -> str:
-    """Return the text of results.tsv: a line of COLUMNS, then one line for each row. Text is sanitized to fit into a cell."""
-    return TITLES + "".join(map(tsv_line, rows))
-
-
 def tsv_line(row: Row) -> str:
     """Return the line of a row in results.tsv."""
     cells = (
@@ -123,12 +118,6 @@ def tsv_line(row: Row) -> str:
         "" if row.raw_bpb is None else f"{row.raw_bpb:.6f}",
     )
     return "\t".join(cells) + "\n"
-
-
-def notebook(rows: Sequence[Row], header: Header) -> str:
-    """Return the text of notebook.md: the result, what mattered most, then one finding for each experiment, newest last."""
-    verdicts = [row.verdict for row in rows if row.verdict is not None]
-    return head(verdicts, header) + "".join(finding(row) for row in rows if row.verdict is not None)
 
 
 def head(verdicts: Collection[Verdict], header: Header) -> str:
@@ -177,11 +166,6 @@ def finding(row: Row) -> str:
         f"- **#{row.number} {row.words}**{score}{change} · {_text(row.hypothesis)} "
         f"[+{row.added} -{row.removed} lines{agent}]  \n  {_text(row.finding)}\n"
     )
-
-
-def publish(folder: Path, rows: Sequence[Row], header: Header) -> None:
-    """Rewrite both files. Raises OSError."""
-    replace(folder, tsv(rows), notebook(rows, header))
 
 
 def replace(folder: Path, table: str, notes: str) -> None:

@@ -209,7 +209,7 @@ def fact_lines(comparison: RunComparison, width: int) -> Iterator[Line]:
 
 
 def verdict_lines(comparison: RunComparison, width: int) -> Iterator[Line]:
-    """Yield which run comparison more, or why that is not known, wrapped to `width` columns."""
+    """Yield which run found more, or why that is not known, wrapped to `width` columns."""
     said = ["Not comparable:", *comparison.obstacles] if comparison.obstacles else [comparison.words]
     is_clear = comparison.difference is not None and abs(comparison.difference) > CLEAR * (comparison.error or 0.0)
     for index, words in enumerate(said):

@@ -53,16 +53,15 @@ def text(lines: Iterable[Line]) -> str:
     return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
 
 
-def summary(status: RunStatus, width: int = WIDTH, *, bars: bool = False, brief: bool = False) -> list[Line]:
+def summary(status: RunStatus, width: int = WIDTH, *, brief: bool = False) -> list[Line]:
     """Return the summary of a run: first its result and what to do next, then how it came about.
 
     Args:
         status: The status of the run.
         width: Columns. Texts are wrapped, and names of experiments are cut to fit.
-        bars: Also show changes as bars if they fit.
         brief: List fewer experiments, so that about 20 lines are enough.
     """
-    return [*result(status, width), *details(status, width, bars=bars, brief=brief)]
+    return [*result(status, width), *details(status, width, brief=brief)]
 
 
 def result(status: RunStatus, width: int) -> list[Line]:
@@ -72,7 +71,7 @@ def result(status: RunStatus, width: int) -> list[Line]:
 
 
 def details(status: RunStatus, width: int, *, bars: bool = False, brief: bool = False) -> list[Line]:
-    """Return the rest of the summary. The arguments are those of `summary`."""
+    """Return the rest of the summary. The arguments are those of `summary`; `bars`: also show changes as bars if they fit."""
     return [*_experiments(status, width, bars and width >= WIDE, brief), *_facts(status, width, brief)]
 
 

@@ -16,7 +16,7 @@ from core.judging import gain
 from core.judging.noise import Noise
 from core.record.revisions import Revisions
 from core.record.state import State
-from core.reporting import publish, results
+from core.reporting import result_rows, results
 
 # Up to so many experiments the files are written at each verdict. With more they are written at most once in a time that grows
 # with their number, as does the time that writing takes. So it takes the same small share of the loop's time in any run.
@@ -56,10 +56,10 @@ class Tables:
         state = self._state
         verdicts = [e.verdict for e in state.experiments.values() if e.verdict is not None]
         texts = [self._lines[number] for number, e in state.experiments.items() if e.verdict is not None]
-        base = publish.baseline(state, noise.sigma)
+        base = result_rows.baseline(state, noise.sigma)
         first = results.tsv_line(base) if base is not None else ""
         table = "".join((results.TITLES, first, *(text[1] for text in texts)))
-        notes = "".join((results.head(verdicts, publish.header(state, noise)), *(text[2] for text in texts)))
+        notes = "".join((results.head(verdicts, result_rows.header(state, noise)), *(text[2] for text in texts)))
         try:
             results.replace(self._folder, table, notes)
         finally:
@@ -72,5 +72,5 @@ class Tables:
         for number, experiment in self._state.experiments.items():
             revision, known = self._revisions.of(number), self._lines.get(number)
             if experiment.verdict is not None and (known is None or known[0] != revision):
-                row = publish.row(self._scale[1], experiment)
+                row = result_rows.row(self._scale[1], experiment)
                 self._lines[number] = (revision, results.tsv_line(row), results.finding(row))

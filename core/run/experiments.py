@@ -163,10 +163,8 @@ class Experiments:
     def judge(self, judged: ev.Judged) -> None:
         """Record a verdict with its finding. A kept change becomes a commit on the run's branch."""
         experiment = self._active.state.experiments[judged.number]
-        old = self._active.state.mean(experiment.parent)
-        finding = findings.finding(judged, experiment, old)
-        fields: dict[str, Any] = {"finding": finding}
-        if Verdict(judged.verdict).kept:
+        fields: dict[str, Any] = {"finding": findings.finding(judged, experiment)}
+        if judged.verdict.kept:
             fields |= keep_commits.commit_change(self._active, experiment, judged)
         self._active.record(msgspec.structs.replace(judged, **fields))
         if "commit" in fields:

@@ -8,7 +8,7 @@ from core.git.apply import apply_best
 from core.git.repository import Repository
 from core.judging import schedule
 from core.machine.project import Project, UsageError, shown_path
-from core.reporting import highlights, publish
+from core.reporting import highlights, result_rows
 from core.reporting.commit_message import commit_message
 from core.reporting.highlights import Highlight
 from core.reporting.outcome import FinalCheck, Gain
@@ -83,7 +83,7 @@ def notebook(folder: Path) -> Notebook:
     return Notebook(
         run=folder.name,
         path=shown_path(folder / NOTEBOOK) if (folder / NOTEBOOK).exists() else "",
-        experiments=tuple(publish.rows(state, schedule.noise(state).sigma)),
+        experiments=tuple(result_rows.rows(state, schedule.noise(state).sigma)),
         untried=highlights.untried(state),
         lessons=state.lessons.lines if state.lessons else (),
     )

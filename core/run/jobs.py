@@ -1,4 +1,4 @@
-"""Makes a Job from a wanted measurement, and an event from its Result. Pure."""
+"""Makes a Job from a wanted measurement, and an event from its Result. Writes nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from core.charter import Charter
 from core.judging import pairing, policy
 from core.judging.final_check import LONGER
 from core.judging.schedule import MAX_MACHINE_RETRIES, Work
+from core.machine.limits import RAM_SHARE
 from core.machine.profiles import Profile
 from core.model import Role, RunConfig
 from core.record.events import Measured
@@ -22,7 +23,6 @@ SCORING_MULTIPLE = 4.0
 SCORING_EXTRA_S = 1.0
 # On a GPU, the same for set-up, which includes compiling.
 SET_UP_MULTIPLE, SET_UP_EXTRA_S = 1.5, 15.0
-RAM_SHARE = 0.8  # share of the machine's memory for all trainers together
 
 
 def job(state: State, profile: Profile, charter: Charter, work: Work, name: str, out: Path, ram: int) -> Job:

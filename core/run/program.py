@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from core.machine.project import UsageError
 from core.model import NO_COST, Cost
 from core.record import events as ev
 from core.record import experiment as recorded
+from core.text import program_sha
 
 if TYPE_CHECKING:
     from core.run.active import ActiveRun
@@ -56,7 +56,7 @@ class Program:
             self._active.record(msgspec.structs.replace(known, problem=problem, cost=NO_COST))
             return
         charter = msgspec.structs.replace(charter, notes=(*charter.notes, *steering.unfit(charter, present)))
-        sha = hashlib.sha256(text.encode()).hexdigest()[:12]
+        sha = program_sha(text)
         self.charter, self.text = charter, text
         event = ev.Charter(
             sha=sha,

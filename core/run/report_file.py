@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from core.reporting.results import HTML, PNG
 from core.run import metrics
 from core.run.background import say
 from core.run.reading import read_state
+from core.text import program_sha
 
 
 class ReportFailed(UserError):
@@ -81,7 +81,7 @@ def collect(project: Project, folder: Path) -> Report:
     """
     state = read_state(folder)
     program = _read(project.program)
-    sha = hashlib.sha256(program.encode("utf-8", "replace")).hexdigest()[:12]
+    sha = program_sha(program)
     diff, branch, git = _from_git(project, state)
     start = state.start_commit.commit if state.start_commit else ""
     material = Material(

@@ -44,7 +44,7 @@ def starting_point(project: Project, origin: str | None) -> StartingPoint:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{TARGET.path} cannot be read ({error}). Nothing was started.") from error
     except edits.EditError as error:
-        raise UsageError(f"{TARGET.path} cannot be used: {error} Nothing was started; mend it first.") from error
+        raise UsageError(f"{TARGET.path} cannot be used: {error} Nothing was started; fix it first.") from error
     return StartingPoint(source)
 
 
@@ -136,7 +136,7 @@ class StartCommit:
             tail = f"\n{failure.traceback}" if failure.traceback else ""
             raise UsageError(
                 f"The baseline, your own train.py, could not be measured: {failure.reason}{tail}\n"
-                f"Nothing was lost; the run is kept in {self._active.folder}. Mend {TARGET.path}"
+                f"Nothing was lost; the run is kept in {self._active.folder}. Fix {TARGET.path}"
                 f"{' or the limit in program.md' if failure.outcome == Outcome.INVALID else ''} and start a new run."
             )
         self.make(source, start.knobs | smaller, start.parent)

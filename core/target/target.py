@@ -60,7 +60,7 @@ class Target:
         knob_topics: Topics, each with parts of the names of its knobs. The first match counts.
         knob_words: Words of people -> the knobs that they may mean. A single one is meant.
         other_topic: The topic of all other knobs, one of `topics`.
-        impacts: Knob -> how much it usually matters in a short training, relative to others of its topic; 1 if not listed.
+        impacts: Knob -> how much it usually matters in a short training, relative to others of its topic. Readers choose a default for others.
         words: Knobs whose values are strings, with sensible values.
         book: Structural edits from the literature.
         measured: What was measured elsewhere, from which a new run knows what to try first and what to leave.

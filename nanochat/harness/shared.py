@@ -44,10 +44,10 @@ class Shared:
             pass
         return False
 
-    def array(self, dtype: str, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
-        """Return an array over the memory, from `offset` bytes on."""
+    def array(self, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array over the beginning of the memory."""
         count = int(np.prod(shape))
-        return np.frombuffer(self._map, dtype=dtype, count=count, offset=offset).reshape(shape)
+        return np.frombuffer(self._map, dtype=dtype, count=count).reshape(shape)
 
 
 def anonymous_file(size: int) -> int:

@@ -69,14 +69,13 @@ def handled(version: int) -> int:
     return (1 << bits) - 1
 
 
-def restrict(read: Sequence[Path], write: Sequence[Path], device: str) -> bool:
+def restrict(write: Sequence[Path], device: str) -> bool:
     """Permanently restrict the file access of this thread and of the threads and processes it starts. Needs NO_NEW_PRIVS.
 
     From version 4 on TCP is refused. From version 6 on signals and abstract sockets cannot leave the sandbox.
 
     Args:
-        read: Folders and files to read, besides those of `readable`.
-        write: Folders to read and write.
+        write: Folders to read and write, besides what `readable` and `own` allow.
         device: The device of the training.
 
     Returns:
@@ -94,7 +93,7 @@ def restrict(read: Sequence[Path], write: Sequence[Path], device: str) -> bool:
     if ruleset < 0:
         return False
     try:
-        for path, rights in (*readable(device), *((path, READ) for path in read), *own(device)):
+        for path, rights in (*readable(device), *own(device)):
             _allow(ruleset, path, rights & known)
         for path in write:
             _allow(ruleset, path, _SCRATCH & known)

@@ -18,6 +18,7 @@ from nanochat.sandbox.libc import LINUX, PR_SET_NO_NEW_PRIVS, prctl
 
 NO_FILES, NO_NETWORK, NO_PROCESSES = "no Landlock (files)", "no network barrier", "no process namespace"
 _OPEN_FILES = 4096
+_FILE_BYTES = 1 << 30  # of one file that is written
 
 
 def missing_off_linux() -> tuple[str, ...]:
@@ -29,10 +30,8 @@ def missing_off_linux() -> tuple[str, ...]:
 def drop_rights(
     *,
     write: Sequence[Path],
-    read: Sequence[Path] = (),
     device: str,
     memory_limit: int | None,
-    file_limit: int = 1 << 30,
     forks: bool = True,
 ) -> tuple[str, ...]:
     """Permanently drop the rights that training does not need.
@@ -41,18 +40,16 @@ def drop_rights(
 
     Args:
         write: Folders to read and write.
-        read: Further folders to read.
         device: The device of the training.
         memory_limit: Bytes of private memory beyond the current size, for this process and for each child separately. On a CPU
             only. The kernel does not count shared mappings, so also monitor the resident size.
-        file_limit: Largest size of a file in bytes.
         forks: False refuses new processes. Threads are always allowed.
 
     Returns:
         The parts that could not be enforced, for the user.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower(resource.RLIMIT_FSIZE, file_limit)
+    _lower(resource.RLIMIT_FSIZE, _FILE_BYTES)
     _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
     if not LINUX:
         return missing_off_linux()
@@ -62,7 +59,7 @@ def drop_rights(
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
         missing.append(f"{threads} threads ran before rights were dropped")
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    landlock.restrict(read, write, device)
+    landlock.restrict(write, device)
     code = seccomp.program(device, forks=forks)
     if code is not None:
         seccomp.install(code)

@@ -208,24 +208,9 @@ class RunApp(FrugalApp):
 
     # -- commands to the loop -------------------------------------------------------------------------------------
 
-    async def send_command(
-        self, command: commands.Command, quiet: bool = False, on_success: str = "", on_refusal: str = ""
-    ) -> bool:
-        """Send a command and show the reply of the loop.
-
-        Args:
-            command: The command.
-            quiet: Show the reply only if the loop refused the command.
-            on_success: A sentence to add to the reply if the loop accepted the command.
-            on_refusal: A sentence to add to the reply if the loop refused it.
-
-        Returns:
-            Whether the loop accepted the command.
-        """
+    async def _send(self, command: commands.Command, on_success: str) -> None:
         reply = await self.bridge.send(command)
-        if not quiet or not reply.ok:
-            self.show_reply(reply, on_success if reply.ok else on_refusal)
-        return reply.ok
+        self.show_reply(reply, on_success if reply.ok else "")
 
     def show_reply(self, reply: commands.Reply, addition: str = "") -> None:
         """Show the reply of the loop, with a sentence added."""
@@ -233,8 +218,13 @@ class RunApp(FrugalApp):
         self.show_note(text, wrong=not reply.ok, seconds=10.0 if addition and not reply.ok else 5.0)
 
     def send_later(self, command: commands.Command, on_success: str = "") -> None:
-        """Send a command in the background, so that keys still work."""
-        self.run_worker(self.send_command(command, on_success=on_success), exit_on_error=False)
+        """Send a command in the background, so that keys still work, and show the reply of the loop.
+
+        Args:
+            command: The command.
+            on_success: A sentence to add to the reply if the loop accepted the command.
+        """
+        self.run_worker(self._send(command, on_success), exit_on_error=False)
 
     # -- the countdown of a waiting proposal ------------------------------------------------------------------------
 

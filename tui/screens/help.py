@@ -37,10 +37,10 @@ FIGURES = (
               "The difference of two scores on one seed has 1.4 times this standard deviation."),
     ("change", f"The change of {TARGET.metric} against the parent, on the same seeds; {TARGET.better_sign}. "
                "It can differ from the difference of the two mean scores."),
-    ("9/41 kept", "Kept and tried experiments. "
-                  "Skipped and interrupted experiments do not count, for --max-experiments neither."),
+    ("9/41 kept", "Kept and tried experiments. Skipped, interrupted, disturbed and conflicting ones do not count as "
+                  "tried. For --max-experiments, only skipped and interrupted ones do not count."),
     ("11.6/h", "Experiments an hour, over the last three hours."),
-    ("waits 0:42", "A waiting proposal is approved when its countdown ends. Each key lets it begin again. It is paused while you type, choose from a "
+    ("waits 0:42", "A waiting proposal is approved when its countdown ends. Each key restarts it. It is paused while you type, choose from a "
                "menu, edit, or read a page."),
     ("○ stopped", "No loop is running, so you can only look at the run; also ○ finished, and ○ dead if it ended unexpectedly. "
                   "Keys that need the loop (approve, rerun, overrule, tell, your own) work again after you resume the run."),

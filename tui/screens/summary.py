@@ -1,4 +1,4 @@
-"""The summary screen: what a run has found, whether it is true, and what to do next. It opens when the app finds no loop."""
+"""The summary screen: what a run has found, whether the gain holds, and what to do next. It opens when the app finds no loop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SummaryPane(Pane):
 
 SUMMARY = Entry(
     "summary",
-    "What the run has found, whether it is true, the change from start to best, and what to do next. Without a loop, a twice applies the "
+    "What the run has found, whether the gain holds, the change from start to best, and what to do next. Without a loop, a twice applies the "
     "best train.py to your checkout, e twice exports its model, c twice resumes the run. h opens the report.",
     SummaryPane,
 )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from core.agents.base import GIVEN, Context
+from core.agents.base import GIVEN, MOST_LATER, Context
 from core.agents.llm import formats
 from core.agents.llm.formats import Tier
 from core.agents.llm.json_objects import objects_in
@@ -20,7 +20,6 @@ from core.model import Proposal, Value
 from core.record import backlog
 
 AMPLE = 2000  # characters from which the record has room for more than what is known
-MOST_LATER = 2  # ideas that an answer may add
 TITLE = "# The backlog\n\n"
 TAKE = "Ideas that were not tried, the most urgent first. Take the first one that can work now, or propose something better."
 Form = Tier | Literal["tool"]  # "tool": a coding agent, which changes the file and prints text

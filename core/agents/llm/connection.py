@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -59,9 +59,9 @@ def options(way: Route) -> ClientOptions:
 
 
 @_as_failure()
-def to_ollama(host: str | None = None, environ: Mapping[str, str] = os.environ) -> Route:
+def to_ollama(host: str | None = None) -> Route:
     """Return the route to the Ollama server at `host`, or at OLLAMA_HOST. Raises AgentFailed."""
-    return route(address.ollama(host if host is not None else environ.get("OLLAMA_HOST", "")))
+    return route(address.ollama(host if host is not None else os.environ.get("OLLAMA_HOST", "")))
 
 
 def ollama_client(way: Route, timeout: httpx.Timeout) -> ollama.AsyncClient:
@@ -88,18 +88,18 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 
 @_as_failure()
-def to_openai(environ: Mapping[str, str] = os.environ) -> Route:
+def to_openai() -> Route:
     """Return the route to the endpoint in OPENAI_BASE_URL, by default OpenAI's.
 
     Raises:
         AgentFailed: Neither OPENAI_BASE_URL nor OPENAI_API_KEY is set, or a variable is invalid.
     """
-    named = bare(environ.get("OPENAI_BASE_URL", ""))
-    if not named and not key("OPENAI_API_KEY", environ):
+    named = bare(os.environ.get("OPENAI_BASE_URL", ""))
+    if not named and not key("OPENAI_API_KEY"):
         raise AgentFailed("The agent openai needs OPENAI_API_KEY, or OPENAI_BASE_URL of an endpoint without keys.")
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):  # all three go into headers
-        key(name, environ)
-    _check_headers("OPENAI_CUSTOM_HEADERS", environ)
+        key(name)
+    _check_headers("OPENAI_CUSTOM_HEADERS")
     return route(address.openai(named or OPENAI_URL))
 
 
@@ -117,18 +117,18 @@ def unanswered(way: Route) -> str:
         return sanitize_line(str(error), 120) or type(error).__name__
 
 
-def key(variable: str, environ: Mapping[str, str] = os.environ) -> str:
+def key(variable: str) -> str:
     """Return the key in a variable, '' for none. Raises AgentFailed if it cannot be sent; the message does not show it."""
-    given = environ.get(variable, "")
+    given = os.environ.get(variable, "")
     value = bare(given)
     if given.isspace() or not re.fullmatch(r"[!-~]*", value):
         raise AgentFailed(f"{variable} has spaces or characters that cannot be sent. Correct or unset it.")
     return value
 
 
-def _check_headers(variable: str, environ: Mapping[str, str]) -> None:
+def _check_headers(variable: str) -> None:
     """Raise AgentFailed if headers, one a line, cannot be sent. The message does not show them, since they may contain a key."""
-    for line in environ.get(variable, "").split("\n"):
+    for line in os.environ.get(variable, "").split("\n"):
         name, colon, value = line.partition(":")
         if colon and not (
             re.fullmatch(r"[!#-'*+.^-z|~\w-]+", name.strip(), re.ASCII) and re.fullmatch(r"[ -~\t]*", value.strip())

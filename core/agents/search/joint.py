@@ -33,6 +33,7 @@ from core.target import TARGET
 
 # Priors, in standard deviations of one score. A knob of impact 2 loses 0.9 +- 2.1 by one step, and an edit loses 1.0 +- 1.7.
 SLOPE, CURVE, CURVE_SPREAD = 1.5, -0.9, 0.7  # of a knob of impact 2; others in proportion
+UNLISTED = 0.7  # impact of a knob that the target does not list
 FLOOR = 0.3  # and this much more spread for any knob
 EDIT, EDIT_SPREAD = -1.0, 1.7
 WORD = -0.5  # of another word for a knob that takes words
@@ -314,4 +315,4 @@ def _luck_columns(rows: Sequence[Row], first: int) -> dict[tuple[str, int], int]
 
 def _weight(knob: str) -> float:
     """Return the importance of a knob, 1 for an impact of 2."""
-    return TARGET.impacts.get(knob, 0.7) / 2
+    return TARGET.impacts.get(knob, UNLISTED) / 2

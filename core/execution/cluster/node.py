@@ -46,12 +46,12 @@ from core.execution.cluster.work import WorkFolder
 from core.execution.local import LocalExecutor
 from core.machine import stats
 from core.machine.file_hashes import UnchangedFiles
+from core.machine.limits import RAM_SHARE
 from core.record.live import Load
 from nanochat.contract.job import Job, Outcome
 from nanochat.contract.messages import Progress, Started
 
 HARNESS, DATA, SOURCE, LOG = "harness", "data", "train.py", "harness.log"
-RAM_SHARE = 0.8  # share of the node's memory for all trainers together
 LOAD_S = 2.0  # how long a reading of the load may take
 NEWS_S = 1.0  # how long a question for news waits
 SILENT_S = 120.0  # without a question for so long, the loop is taken to be gone

@@ -198,7 +198,7 @@ class Lessons(Event, frozen=True, kw_only=True):
 
 
 class Notice(Event, frozen=True, kw_only=True):
-    """A message for the human. It does not change the state of the run.
+    """A message for the human. It changes nothing but `State.notices`.
 
     Attributes:
         text: The message.

@@ -154,7 +154,7 @@ def test_one_name_or_several(value: str, off_limits: tuple[str, ...]) -> None:
         ("---\noff_limits: [DEPTH, MLP-RATIO]\n---\nx", "not 'MLP-RATIO'"),
         ("---\noff_limits: [DEPTH, [WIDTH]]\n---\nx", "not a list"),
         ("---\noff_limits: 'DEPTH, 3'\n---\nx", "not '3'"),
-        ("---\nmax_params: 5\nmax_params: 50\n---\nx", "max_params stands there twice"),
+        ("---\nmax_params: 5\nmax_params: 50\n---\nx", "max_params is given twice"),
         ("---\na: &a [*a]\nmax_params: *a\n---\nx", "not a list|not valid YAML"),
         (f"---\nmax_params: {'[' * 5000}\n---\nx", "not valid YAML"),
         ("---\nmax_params: \x00\n---\nx", "not valid YAML"),

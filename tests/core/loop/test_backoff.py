@@ -36,15 +36,15 @@ def test_a_change_is_given_up_only_where_others_work_or_after_long() -> None:
 
 def test_trainings_that_fail_together_count_once() -> None:
     backoff = Backoff()
-    assert not any(backoff.is_hopeless("a", 10.0 + at, began=1.0) for at in range(HARNESS_TRIES))
+    assert not any(backoff.harness_failed("a", 10.0 + at, began=1.0) for at in range(HARNESS_TRIES))
     backoff.job_finished("other", 20.0)
-    assert not any(backoff.is_hopeless("a", 30.0 + at, began=21.0) for at in range(HARNESS_TRIES)), "the second time"
+    assert not any(backoff.harness_failed("a", 30.0 + at, began=21.0) for at in range(HARNESS_TRIES)), "the second time"
     assert failed(backoff, "a", 40.0), "the third time"
 
 
 def failed(backoff: Backoff, commit: str, now: float) -> bool:
     """The harness fails at a training that has just begun."""
-    return backoff.is_hopeless(commit, now, began=now)
+    return backoff.harness_failed(commit, now, began=now)
 
 
 def test_failures_with_results_between_them_are_not_held_against_a_change() -> None:
@@ -68,7 +68,7 @@ def test_a_machine_that_keeps_failing_is_news_until_it_works() -> None:
 
     def failed(at: float) -> bool:
         backoff.failed("job", at)
-        return backoff.is_news("job", at)
+        return backoff.keeps_failing("job", at)
 
     assert [failed(0.0), failed(FAILING_S), failed(FAILING_S + 1)] == [False, True, False]
     backoff.job_finished("other", FAILING_S + 2)

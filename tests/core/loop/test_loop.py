@@ -65,13 +65,13 @@ def test_every_end_is_recorded_once_with_its_reason(tmp_path: Path, error: BaseE
 
 
 async def test_a_loop_that_hears_no_command_says_so_once_each_time(
-    tmp_path: Path, active: ActiveRun, monkeypatch: pytest.MonkeyPatch
+    active: ActiveRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands, "RETRY_S", 0.0)
     monkeypatch.setattr(temporary, "places", lambda: iter([]))
     place = active.folder / commands.PRIVATE
     place.touch()  # no folder can be made there
-    loop = Loop(active, Proposer(active, Silent()), [], Limits())
+    loop = Loop(active, Proposer(Silent()), [], Limits())
     await loop._server.start()  # as the loop begins
 
     async def unheard(times: int) -> int:

@@ -13,10 +13,11 @@ from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import findings, highlights, publish, scoreboard, status
+from core.reporting import findings, highlights, result_rows, scoreboard, status
 from core.reporting.commit_message import commit_message
 from core.verdicts import Verdict
 from tests.core.judging.test_gain import KEPT, judged, night, proposed, scored
+from tests.derived_files import publish
 from tui.view.detail import experiment_facts
 
 RECORDED = Path(__file__).resolve().parents[2] / "recorded"
@@ -37,9 +38,9 @@ def test_every_place_shows_the_present_figure(verdict: Verdict, tmp_path: Path) 
     state = again(verdict)
     noise, one = schedule.noise(state), state.experiments[1]
     found = status.status(state, noise, None, Picture())
-    row = publish.rows(state, noise.sigma)[1]
+    row = result_rows.rows(state, noise.sigma)[1]
     facts = experiment_facts(state, one, "kept", 200).plain
-    publish.publish(tmp_path, state, noise.sigma)
+    publish(tmp_path, state, noise.sigma)
     lists = found.kept_changes if verdict.kept else found.near_misses
     assert [round(each or 0.0, 4) for each in (found.last[0].change, row.change, lists[0].change)] == [-0.02] * 3
     assert lists[0].pairs == 2

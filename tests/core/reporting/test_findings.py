@@ -73,13 +73,13 @@ PROPOSED = ev.Proposed(
 )
 def test_a_finding_says_what_would_have_been_needed(fields: dict[str, Any], words: str) -> None:
     judged = ev.Judged(**{"number": 1, "verdict": "discard", "finding": "", "pairs": 1, "within_noise": True} | fields)
-    assert finding(judged, Experiment(PROPOSED), 1.6) == words
+    assert finding(judged, Experiment(PROPOSED)) == words
 
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_every_verdict_has_a_finding(verdict: Verdict) -> None:
     judged = ev.Judged(number=1, verdict=verdict, finding="", reason="the reason")
-    assert finding(judged, Experiment(PROPOSED), 1.6)
+    assert finding(judged, Experiment(PROPOSED))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_verdict_that_is_changed_twice_tells_only_the_last_change() -> None:
         judged = ev.Judged(
             number=1, verdict=Verdict(verdict), finding="", reason=reason, gain=-0.05, by="human" if reason else ""
         )
-        experiment.judged = replace(judged, finding=finding(judged, experiment, 1.6))
+        experiment.judged = replace(judged, finding=finding(judged, experiment))
     assert experiment.finding == "The verdict was changed by hand from keep to discard. Worse by 0.0500 bpb."
 
 

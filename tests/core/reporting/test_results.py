@@ -15,9 +15,10 @@ from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
-from core.reporting.publish import publish as publish_state
-from core.reporting.results import COLUMNS, Header, Row, notebook, publish, tsv
+from core.reporting import results
+from core.reporting.results import COLUMNS, Header, Row
 from core.verdicts import Verdict
+from tests.derived_files import notebook, publish, tsv
 from tests.events import measurement
 
 RECORDED = Path(__file__).parents[2] / "recorded"
@@ -114,14 +115,14 @@ def test_the_notebook() -> None:
 
 
 def test_files_appear_whole(tmp_path: Path) -> None:
-    publish(tmp_path, ROWS[:2], HEADER)
-    publish(tmp_path, ROWS, HEADER)
+    results.replace(tmp_path, tsv(ROWS[:2]), notebook(ROWS[:2], HEADER))
+    results.replace(tmp_path, tsv(ROWS), notebook(ROWS, HEADER))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notebook.md", "results.tsv"]
     assert (tmp_path / "results.tsv").read_text() == tsv(ROWS)
     before = (tmp_path / "results.tsv").read_bytes()
     (tmp_path / ".results.tsv.new").mkdir()  # it cannot be written
     with pytest.raises(OSError):
-        publish(tmp_path, [], HEADER)
+        results.replace(tmp_path, tsv([]), notebook([], HEADER))
     assert (tmp_path / "results.tsv").read_bytes() == before
 
 
@@ -150,7 +151,7 @@ def test_they_follow_from_the_journal(tmp_path: Path) -> None:
             ),
         ]
     )
-    publish_state(tmp_path, state, 0.008)
+    publish(tmp_path, state, 0.008)
     found = read((tmp_path / "results.tsv").read_text())
     assert [(row["commit"], row["val_bpb"], row["class"]) for row in found] == [
         ("fit", "1.600000", "baseline"),
@@ -167,7 +168,7 @@ def test_a_verdict_that_compares_no_scores_is_not_called_conclusive() -> None:
 
 def test_the_notebook_begins_with_what_mattered_most(tmp_path: Path) -> None:
     state = fold(journal.read(RECORDED / "found" / "events.jsonl"))
-    publish_state(tmp_path, state, 0.0025)
+    publish(tmp_path, state, 0.0025)
     head, _, findings = (tmp_path / "notebook.md").read_text().partition("## All experiments")
     titles = [line for line in head.splitlines() if line.startswith("## ")]
     assert titles == ["## Kept", "## Near misses", "## Hurt most", "## Not tried"]

@@ -17,11 +17,12 @@ from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import log_lines, publish, run_table, summary
+from core.reporting import log_lines, run_table, summary
 from core.reporting.status import RunStatus, status
 from core.run.reading import print_status
 from tests.core.record.test_recorded_nights import NIGHTS, RECORDED
 from tests.core.reporting.reports import state_of
+from tests.derived_files import publish
 
 LINES = 22  # what fits into a terminal of 24 rows, with the command above it
 
@@ -107,6 +108,6 @@ def test_in_every_figure_a_minus_is_better(tmp_path: Path) -> None:
     assert found.gain is not None and found.gain.change == pytest.approx(-0.008)
     (agent,) = msgspec.to_builtins(found)["agents"]
     assert agent["change"] == pytest.approx(-0.008) and "gain" not in agent
-    publish.publish(tmp_path, state, 0.001)
+    publish(tmp_path, state, 0.001)
     assert "In all changes a minus is better." in (tmp_path / "notebook.md").read_text(encoding="utf-8")
     assert "(- is better)" in run_table.table([found])[0]

@@ -19,13 +19,13 @@ from core.record.fold import apply
 from core.record.revisions import Revisions
 from core.record.state import State
 from core.reporting import tables
-from core.reporting.publish import publish
 from core.reporting.results import NOTEBOOK, TSV
 from core.reporting.tables import Tables
 from core.verdicts import Verdict
 from nanochat.contract.job import Speed
 from tests.core.judging.test_gain import proposed
 from tests.core.run.test_active import CONFIG
+from tests.derived_files import publish
 from tests.events import measurement
 
 RECORDED = sorted((Path(__file__).parents[2] / "recorded").glob("*/events.jsonl"))

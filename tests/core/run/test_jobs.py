@@ -10,12 +10,13 @@ from msgspec.structs import replace
 from core.charter import Charter
 from core.judging.final_check import LONGER
 from core.judging.schedule import Work
+from core.machine.limits import RAM_SHARE
 from core.machine.profiles import named
 from core.model import Role
 from core.record import events as ev
 from core.record.fold import fold
 from core.record.state import State
-from core.run.jobs import RAM_SHARE, job
+from core.run.jobs import job
 from nanochat.contract.job import Job, Outcome, Result
 from tests.core.run.test_active import CONFIG
 

@@ -1,21 +1,14 @@
-"""Writes the derived files of a run from its state. They may be deleted."""
+"""Makes the rows of results.tsv and notebook.md, and the head of the notebook, from the state of a run. Pure."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from core.judging import gain, schedule
+from core.judging import gain
 from core.judging.noise import Noise
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import findings, highlights, phrases, results, scoreboard
 from core.reporting.phrases import verdict
 from core.reporting.results import Header, Row
-
-
-def publish(folder: Path, state: State, sigma: float) -> None:
-    """Rewrite results.tsv and notebook.md. Raises OSError."""
-    results.publish(folder, rows(state, sigma), header(state, schedule.noise(state)))
 
 
 def header(state: State, noise: Noise) -> Header:
