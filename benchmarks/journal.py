@@ -79,7 +79,7 @@ def experiment(number: int, parent: str, *, kept: bool = False) -> Iterator[ev.A
     )  # fmt: skip
     yield ev.Approved(number=number, by="auto")
     yield ev.Launched(job=job, role=Role.CANDIDATE, commit=commit, seed=1, slot=0, number=number)
-    yield ev.Processes(job=job, pids=((1000, 1.7e9), (1001, 1.7e9)))
+    yield ev.Processes(job=job, pids=((1000, 1.7e6), (1001, 1.7e6)), boot="b" * 52)
     yield ev.Measured(
         role=Role.CANDIDATE, commit=commit, seed=1, number=number,
         result=Result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from core.execution.base import Executor, ExecutorFailed
 from core.judging.final_check import SEEDS, FinalCheck
 from core.machine.project import Project, UsageError
 from core.model import Role, RunConfig
+from core.record.journal import JournalError
+from core.record.run_lock import Lock
 from core.reporting import kept_afresh, phrases
 from core.run.active import ActiveRun
 from core.run.background import say, tell, typeset
@@ -83,8 +86,15 @@ def final(
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:
-        active.journal.close()
-        lock.release()
+        _close(active, lock)
+
+
+def _close(active: ActiveRun, lock: Lock) -> None:
+    """Record the trainings that still run as interrupted, and close the run."""
+    with contextlib.suppress(JournalError):
+        active.experiments.interrupt_running("the report ended while it ran")
+    active.journal.close()
+    lock.release()
 
 
 def _trainers(config: RunConfig, active: ActiveRun) -> list[Executor]:

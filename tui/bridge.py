@@ -15,7 +15,7 @@ import msgspec
 
 from core.machine import stats
 from core.record import events as ev
-from core.record import journal, live, run_lock
+from core.record import journal, live, process_start, run_lock
 from core.record.fold import apply
 from core.record.journal import JournalError
 from core.record.live import Picture, Waiting
@@ -146,7 +146,8 @@ class Bridge:
         self._slow_reads += 1
         self._slow_t = now if self._slow_reads > FIRST_READS else 0.0
         if not first:  # reading the GPU driver is slow and would delay the first paint; the next tick does it
-            trainers = [key for keys in self.state.processes.values() for key in keys]
+            boot = process_start.boot()
+            trainers = [key for job in self.state.processes.values() if job.boot == boot for key in job.pids]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)
             self.trouble = stats.disk_warning(self.folder) or ""
         ideas, self.ideas = self.ideas, backlog.listed(self.folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -18,8 +20,11 @@ from core.waits import GrowingWait
 
 BACKOFF_S = (5.0, 300.0)  # the first and the longest wait before a failed agent is asked again
 COST = 20.0  # the wait is at most this multiple of the time that the failure took
+# And at least this multiple, up to an hour: asking a server that never answers takes at most a quarter of the time.
+LEAST, LONGEST_S = 3.0, 3600.0
 
 Clock = Callable[[], float]
+T = TypeVar("T")
 
 
 class _Rest:
@@ -33,13 +38,22 @@ class _Rest:
     def left_s(self) -> float:
         return max(0.0, self._wait.until - self._clock())
 
-    def asked(self) -> None:
-        self._asked = self._clock()
-
-    def worked(self) -> None:
+    async def answer(self, agent: Agent, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return an answer of the agent. Raises AgentFailed at once while it rests, and any error of the agent, which begins a rest."""
+        if left_s := self.left_s:
+            raise AgentFailed(self.why, wait_s=left_s)
+        asked = self._clock()
+        try:
+            answer = await ask()
+        except Exhausted:
+            raise
+        except Exception as error:
+            self._failed(agent, error, self._clock() - asked)
+            raise
         self._wait.succeeded()
+        return answer
 
-    def failed(self, agent: Agent, error: Exception) -> None:
+    def _failed(self, agent: Agent, error: Exception, took_s: float) -> None:
         """Note an exception of an agent, which may also be a bug in it, and set the wait."""
         if isinstance(error, AgentFailed):
             self.why = str(error)
@@ -47,22 +61,34 @@ class _Rest:
             self.why = f"The agent {agent.name} failed: {type(error).__name__}: {sanitize_line(str(error), 200)}"
         if isinstance(error, Unusable):
             return
-        dear = max(COST * (self._clock() - self._asked), BACKOFF_S[0])
         now = self._clock()
-        self._wait.failed(now, most_s=dear)
+        self._wait.failed(now, least_s=min(LEAST * took_s, LONGEST_S), most_s=max(COST * took_s, BACKOFF_S[0]))
         if isinstance(error, AgentFailed):
             self._wait.put_off(now + error.wait_s)
 
 
-async def _understood(agents: Sequence[Agent], charter: str) -> CharterSummary:
-    """Return the first restatement of a charter that is not empty. Raises AgentFailed."""
-    summary = CharterSummary()
-    for agent in agents:
-        if (
-            isinstance(agent, SummarizesCharter)
-            and (summary := CharterSummary.of(await agent.understand(charter))).words
-        ):
-            break
+async def _proposed(agent: Agent, rest: _Rest, context: Context) -> Proposal:
+    """Return a proposal of an agent that does not rest. Raises Exhausted, and any error of the agent."""
+
+    async def ask() -> Proposal:
+        return checked(Proposal, await agent.propose(context))
+
+    return await rest.answer(agent, ask)
+
+
+async def _understood(members: Iterable[tuple[Agent, _Rest]], charter: str) -> CharterSummary:
+    """Return the first restatement of a charter that is not empty. If an agent has failed and there is none, its error is raised."""
+    summary, failure = CharterSummary(), None
+    for agent, rest in members:
+        if isinstance(agent, SummarizesCharter):
+            try:
+                summary = CharterSummary.of(await rest.answer(agent, partial(agent.understand, charter)))
+            except Exception as error:
+                failure = error
+            if summary.words:
+                return summary
+    if failure is not None:
+        raise failure
     return summary
 
 
@@ -72,12 +98,22 @@ async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[M
     return None if asks is None else await asks.prompt_for(context)
 
 
-async def _reflected(agents: Sequence[Agent], context: Context) -> LessonsLearned | None:
-    """Return the first lessons that are not empty, or None if no agent asks a model. Raises AgentFailed."""
-    learned = None
-    for agent in agents:
-        if isinstance(agent, Reflects) and (learned := await agent.reflect(context) or learned) and learned.lines:
-            break
+async def _reflected(members: Iterable[tuple[Agent, _Rest]], context: Context) -> LessonsLearned | None:
+    """Return the first lessons that are not empty. If an agent has failed and there are none, its error is raised.
+
+    None if no agent asks a model.
+    """
+    learned, failure = None, None
+    for agent, rest in members:
+        if isinstance(agent, Reflects):
+            try:
+                learned = await rest.answer(agent, partial(agent.reflect, context)) or learned
+            except Exception as error:
+                failure = error
+            if learned and learned.lines:
+                return learned
+    if failure is not None:
+        raise failure
     return learned
 
 
@@ -103,27 +139,21 @@ class WithStandIn:
         self._rest = _Rest(clock)
 
     async def propose(self, context: Context) -> Proposal:
-        cost = NO_COST
-        if not self._rest.left_s:
-            self._rest.asked()
-            try:
-                proposal = checked(Proposal, await self._agent.propose(context))
-                self._rest.worked()
-                return proposal
-            except Exhausted:
-                raise
-            except Exception as error:
-                self._rest.failed(self._agent, error)
-                cost = error.cost if isinstance(error, AgentFailed) else NO_COST
+        try:
+            return await _proposed(self._agent, self._rest, context)
+        except Exhausted:
+            raise
+        except Exception as error:
+            cost = error.cost if isinstance(error, AgentFailed) else NO_COST
         proposal = await self._stand_in.propose(context)
         notes = replace(proposal.notes.updated(cost), instead=self._agent.name, why=self._rest.why)
         return replace(proposal, agent=self._stand_in.name, notes=notes)
 
     async def understand(self, charter: str) -> CharterSummary:
-        return await _understood([self._agent], charter)
+        return await _understood([(self._agent, self._rest)], charter)
 
     async def reflect(self, context: Context) -> LessonsLearned | None:
-        return await _reflected([self._agent], context)
+        return await _reflected([(self._agent, self._rest)], context)
 
     async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None:
         return await _prompt_for([self._agent], context)
@@ -154,26 +184,22 @@ class Team:
         failed: list[tuple[Agent, _Rest]] = []
         for index in shares.order([agent.name for agent in self.parts], context):
             agent, rest = self.parts[index], self._rests[index]
-            if not rest.left_s:
-                rest.asked()
-                try:
-                    proposal = checked(Proposal, await agent.propose(context))
-                    rest.worked()
-                    return _signed(proposal, agent, failed)
-                except Exhausted:
-                    continue
-                except Exception as error:
-                    rest.failed(agent, error)
+            try:
+                return _signed(await _proposed(agent, rest, context), agent, failed)
+            except Exhausted:
+                continue
+            except Exception:
+                pass  # `rest` has its reason
             failed.append((agent, rest))
         if not failed:
             raise Exhausted
         raise AgentFailed(" ".join(rest.why for _, rest in failed), wait_s=min(rest.left_s for _, rest in failed))
 
     async def understand(self, charter: str) -> CharterSummary:
-        return await _understood(self.parts, charter)
+        return await _understood(zip(self.parts, self._rests, strict=True), charter)
 
     async def reflect(self, context: Context) -> LessonsLearned | None:
-        return await _reflected(self.parts, context)
+        return await _reflected(zip(self.parts, self._rests, strict=True), context)
 
     async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None:
         return await _prompt_for(self.parts, context)

@@ -36,6 +36,13 @@ class ExecutorFailed(UserError):
     """The executor failed, not the experiment. The message is shown to the user."""
 
 
+FILES = "The files of a job cannot be read or written ({error}). All that was recorded is kept."
+
+
+class DeviceGone(ExecutorFailed):
+    """The device cannot be used, such as a GPU whose driver was replaced. That happens with any train.py."""
+
+
 class MachineLost(ExecutorFailed):
     """Another machine was lost, and its training with it. Neither this machine nor the experiment is at fault."""
 

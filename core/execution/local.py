@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from core.execution.base import DataUnusable, ExecutorFailed, Update
+from core.execution.base import DataUnusable, DeviceGone, ExecutorFailed, Update
 from core.machine import limits, stats
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from nanochat.contract.messages import Abort, Done, Message, Progress, Request, Started, Train, Unusable, line, message
@@ -233,9 +233,9 @@ class LocalExecutor:
 
 
 def _unless_the_gpu_is_gone(result: Result) -> Result:
-    """Return the result unchanged. Raises ExecutorFailed if it says that the GPU cannot be used."""
+    """Return the result unchanged. Raises DeviceGone if it says that the GPU cannot be used."""
     if result.outcome is Outcome.CRASH and any(words in result.reason for words in GPU_GONE):
-        raise ExecutorFailed(
+        raise DeviceGone(
             f"The GPU cannot be used ({result.reason}); the experiment is run again. `nvidia-smi` shows whether the "
             "driver still sees it; after an update of the driver only a restart of the machine helps."
         )

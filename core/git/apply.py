@@ -172,10 +172,11 @@ def apply_to_checkout(
     merged = plain if current == origin else repo.merge(origin, current, plain, patch.parent)
     if merged == current:
         return Applied(f"Your {TRAIN} already contains all changes of the best one, so there is nothing to do.")
-    if merged is None:
-        text = repo.diff(base, best)
-    else:  # git would write objects for its diff
-        text = edits.unified(current, merged) if dry_run else repo.diff_of_texts(current, merged)
+    old, new = (origin, plain) if merged is None else (current, merged)
+    if dry_run:  # git would write objects for its diff
+        text = edits.unified(old, new)
+    else:
+        text = repo.diff_of_texts(_as_in_checkout(old, now), _as_in_checkout(new, now))
     instead = Patch(patch, text, clash=merged is None, bare=repo.git.bare, dry_run=dry_run, note=note)
     if why := _why_unsafe(repo, moved_on=current != origin):
         return instead.write(why)

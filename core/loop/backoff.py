@@ -109,14 +109,17 @@ class Backoff:
         """Note that a machine was lost during a training. Returns whether to give up on the commit, as in `harness_failed`."""
         return self._gives_up(self._lost.setdefault(commit, Failures(now)), now, began, LOST_TRIES)
 
-    def harness_failed(self, commit: str, now: float, began: float) -> bool:
+    def harness_failed(self, commit: str, now: float, began: float, *, of_machine: bool = False) -> bool:
         """Note that the harness failed at a training that had begun at `began`. Returns whether to give up on the commit.
 
         This happens after HARNESS_TRIES failures, if other jobs have succeeded since the first failure or it was long ago.
-        """
-        return self._gives_up(self._broken.setdefault(commit, Failures(now)), now, began, HARNESS_TRIES)
 
-    def _gives_up(self, failures: Failures, now: float, began: float, most: int) -> bool:
+        `of_machine`: Whether any train.py may fail like that, as without a GPU. Then the time alone does not count.
+        """
+        failures = self._broken.setdefault(commit, Failures(now))
+        return self._gives_up(failures, now, began, HARNESS_TRIES, ever=not of_machine)
+
+    def _gives_up(self, failures: Failures, now: float, began: float, most: int, *, ever: bool = True) -> bool:
         failures.add(now, began)
-        long_ago = now - failures.since > HARNESS_GIVEN_UP_S
+        long_ago = ever and now - failures.since > HARNESS_GIVEN_UP_S
         return failures.count >= most and (self._worked > failures.since or long_ago)

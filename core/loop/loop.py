@@ -111,13 +111,13 @@ class Loop:
         finally:
             await self._close()
         if isinstance(ending.failure, UsageError):
-            self.active.record(ev.Stopped(reason=ending.reason, finished=True))
+            self.active.record(ev.Stopped(reason=ending.reason, finished=True, worked_s=self.active.worked_s))
         if ending.failure is not None:
             raise ending.failure
         reason, finished = ending.reason, ending.finished
         if finished and ending.now and self._lacks_check():  # the next start continues the run, and so the check
             reason, finished = f"{reason}; {CHECK_INTERRUPTED}", False
-        self.active.record(ev.Stopped(reason=reason, finished=finished))
+        self.active.record(ev.Stopped(reason=reason, finished=finished, worked_s=self.active.worked_s))
         self.active.publish()
         self.active.publish_due(now=True)
         return reason
@@ -177,6 +177,8 @@ class Loop:
         ending.check(state, nothing_left=self._asking.exhausted and not (busy or state.open or self._work()))
         if not ending.reason:
             return False
+        if self._waits_for_room and not ending.now and ending.check_result and self._lacks_check():
+            return False
         # while it stops, do not wait for a machine that fails
         work = self._work()
         is_checking = ending.finished and any(
@@ -196,9 +198,16 @@ class Loop:
         state = self.active.state
         only_started = bool(self._ending.reason) or state.paused
         work = list(schedule.next_work(state, self.active.sigma, only_started=only_started))
-        if work or not self._ending.check_result or state.paused:
+        if work or not self._ending.check_result or self._waits_for_room:
             return work
-        return list(final_check.next_work(state, self._final_seeds))
+        return list(
+            final_check.next_work(state, self._final_seeds)
+        )  # also after a pause by the human: it cannot be paused
+
+    @property
+    def _waits_for_room(self) -> bool:
+        """Whether the loop has paused itself, because the disk is full."""
+        return self.active.state.paused and bool(self.active.state.pause_reason)
 
     def _lacks_check(self) -> bool:
         """Return whether the final check that belongs to the end of the run is not complete."""

@@ -7,7 +7,16 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from core.execution.base import DataUnusable, Executor, ExecutorFailed, ExecutorLost, MachineLost, Placed
+from core.execution.base import (
+    FILES,
+    DataUnusable,
+    DeviceGone,
+    Executor,
+    ExecutorFailed,
+    ExecutorLost,
+    MachineLost,
+    Placed,
+)
 from core.git.errors import RepositoryError
 from core.judging.schedule import Work
 from core.loop.ending import Ending
@@ -85,9 +94,7 @@ class Slots:
             await slot.executor.abort()
             raise
         except OSError as error:
-            self._machine_wait.begin(
-                f"The files of a job cannot be written ({error}). All that was recorded is kept.", "job"
-            )
+            self._machine_wait.begin(FILES.format(error=error), "job")
         except Exception as error:  # a bug: end the loop cleanly
             self._ending.fail(error)
         finally:
@@ -108,9 +115,12 @@ class Slots:
             self._active.record(ev.Notice(text=str(error)))
             hopeless = backoff.lost(work.commit, time.monotonic(), began)
             result = interrupted(job, str(error), hopeless)
-        except ExecutorFailed as error:
-            self._machine_wait.begin(str(error), "job")
-            result = interrupted(job, str(error), backoff.harness_failed(work.commit, time.monotonic(), began))
+        except (ExecutorFailed, OSError) as error:  # without a result, the job would count as running for ever
+            words = str(error) if isinstance(error, ExecutorFailed) else FILES.format(error=error)
+            self._machine_wait.begin(words, "job")
+            of_machine = isinstance(error, DeviceGone | OSError)
+            hopeless = backoff.harness_failed(work.commit, time.monotonic(), began, of_machine=of_machine)
+            result = interrupted(job, words, hopeless)
         self._active.trainings.measured(work, result, slot.node, slot.kind)
 
     def _update(self, slot: Slot, work: Work, message: Started | Progress | Placed | Load) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.machine import limits
+from core.record import process_start
 from nanochat.contract import throttling
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ class Meter:
     """Reads the machine repeatedly. Loads are means since the last reading; in the first reading they are None."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, float], psutil.Process] = {}
+        self._known: dict[psutil.Process, psutil.Process] = {}
         self._first = True
 
     def read(self, trainers: Iterable[tuple[int, float]] = ()) -> Machine:
-        """Return the present figures. `trainers` are the processes of the running jobs, as (pid, start time)."""
+        """Return the present figures. `trainers` are the processes of the running jobs, see `core.record.process_start`."""
         import psutil
 
         used = total = None
@@ -91,14 +92,16 @@ class Meter:
     def _processes(self, trainers: Iterable[tuple[int, float]]) -> list[psutil.Process]:
         import psutil
 
-        known: dict[tuple[int, float], psutil.Process] = {}
+        known: dict[psutil.Process, psutil.Process] = {}
         for pid, started in trainers:
+            if process_start.started(pid) != started:  # a later process with the same pid
+                continue
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
-                if abs(process.create_time() - started) < 0.05:  # the same process, not a later one with the same pid
-                    for member in (process, *process.children(recursive=True)):
-                        key = (member.pid, member.create_time())
-                        known[key] = self._known.get(key, member)
+                for member in (process, *process.children(recursive=True)):
+                    known[member] = self._known.get(
+                        member, member
+                    )  # the known one has the CPU time of the last reading
         self._known = known
         return list(known.values())
 

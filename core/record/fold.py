@@ -23,7 +23,8 @@ SKIPPED = "Skipped by the human."
 
 def apply(state: State, event: ev.AnyEvent) -> None:
     """Update the state with one event. Unexpected combinations are ignored. Long, because each event has a case, the frequent ones first."""
-    state.last_t = event.t
+    if not isinstance(event, ev.Torn):  # that is recorded when the run is opened the next time
+        state.last_t = event.t
     match event:
         case ev.Measured():
             _measured(state, event)
@@ -33,7 +34,7 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             if event.number is not None:
                 state.experiments[event.number].launched = True
         case ev.Processes():
-            state.processes[event.job] = event.pids
+            state.processes[event.job] = event
         case ev.Proposed():
             _proposed(state, event)
         case ev.Approved():
@@ -66,8 +67,8 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.paused = False
         case ev.Stopped():
             already, state.stopped = state.stopped, event
-            if state.started and not already:
-                state.seconds_running += event.t - state.started.t
+            if not already:
+                state.seconds_running += state.start_s
         case ev.Earlier():
             state.earlier = event
         case ev.StartCommit():

@@ -8,13 +8,13 @@ import fcntl
 import os
 import platform
 import time
-import uuid
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from core.errors import UserError
+from core.record.process_start import boot, started
 
 LOCK = "lock"
 LOOK_S = 0.5  # longer than `alive` holds the lock
@@ -36,41 +36,17 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def me(cls, loop: bool) -> Holder:
-        return cls(pid=os.getpid(), started=_started(os.getpid()) or 0.0, boot=_boot(), host=platform.node(), loop=loop)
+        return cls(pid=os.getpid(), started=started(os.getpid()) or 0.0, boot=boot(), host=platform.node(), loop=loop)
 
     @property
     def elsewhere(self) -> bool:
         """Whether it is on another machine or in another container, where its state cannot be seen from here."""
-        return bool(self.host) and self.boot != _boot() and self.host != platform.node()
+        return bool(self.host) and self.boot != boot() and self.host != platform.node()
 
     @property
     def lives(self) -> bool:
         """Whether the same process still exists. On another machine it is assumed to exist."""
-        return self.elsewhere or (self.boot == _boot() and _started(self.pid) == self.started)
-
-
-def _boot() -> str:
-    """Return an id of the machine. On Linux it also changes with each boot and differs between containers."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return f"{uuid.getnode():x}"
-
-
-def _started(pid: int) -> float | None:
-    """Return when a process started, or None if there is no such process. On Linux in clock ticks since boot."""
-    if Path("/proc/self/stat").exists():
-        try:
-            state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
-            return None if state in (b"Z", b"X") else float(fields[18])
-        except (OSError, ValueError, IndexError):
-            return None
-    import psutil  # imported late, since it is only needed here
-
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None
+        return self.elsewhere or (self.boot == boot() and started(self.pid) == self.started)
 
 
 def _holder(folder: Path) -> Holder | None:

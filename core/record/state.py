@@ -62,7 +62,7 @@ class State:
     hypotheses: dict[str, int] = field(default_factory=dict)  # hypothesis -> the latest experiment that has it
     open: dict[int, Experiment] = field(default_factory=dict)  # experiments without a verdict
     running: dict[str, ev.Launched] = field(default_factory=dict)
-    processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    processes: dict[str, ev.Processes] = field(default_factory=dict)
     reruns: dict[int, int] = field(default_factory=dict)  # experiment to measure again -> disturbed tries so far
     aborted: set[int] = field(default_factory=set)  # experiments that the human aborted and that still run
     all_hints: list[Hint] = field(default_factory=list)
@@ -99,8 +99,16 @@ class State:
     @property
     def worked_s(self) -> float:
         """Seconds that the loops of the run have worked. A loop that was killed, or is alive, counts up to its last event."""
-        now = self.last_t - self.started.t if self.started is not None and self.stopped is None else 0.0
-        return self.seconds_running + max(0.0, now)
+        return self.seconds_running + (self.start_s if self.stopped is None else 0.0)
+
+    @property
+    def start_s(self) -> float:
+        """Seconds that the loop of the latest start has worked. One that was killed, or is alive, counts up to its last event."""
+        if self.started is None:
+            return 0.0
+        if self.stopped is not None and self.stopped.worked_s is not None:
+            return self.stopped.worked_s
+        return max(0.0, (self.stopped.t if self.stopped is not None else self.last_t) - self.started.t)
 
     @property
     def slots(self) -> int:
@@ -118,6 +126,11 @@ class State:
     def checking(self) -> bool:
         """Whether a training of the final check runs."""
         return any(launched.role.is_check for launched in self.running.values())
+
+    def forget_checks(self) -> None:
+        """Forget the running trainings of the final check, after a report that was killed."""
+        for job in [job for job, launched in self.running.items() if launched.role.is_check]:
+            del self.running[job]
 
     def jobs_of(self, number: int) -> list[ev.Launched]:
         """Return the running jobs for an experiment, those of the incumbent for its pairs included."""

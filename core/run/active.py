@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ from core.run.integrity import IntegrityCheck
 from core.run.program import Program
 from core.run.start_commit import StartCommit
 from core.run.trainings import Trainings
+
+KILLED = "it was killed, or the machine went down"  # why a loop ended
 
 
 @dataclass
@@ -70,6 +73,9 @@ class ActiveRun:
     waits: Callable[[int], None] = lambda number: None
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _unpublished: bool = False  # whether something has changed since the tables were written
+    _began: float | None = (
+        None  # when this process has started a loop; seconds of a clock that stands still while the machine sleeps
+    )
 
     def __post_init__(self) -> None:
         self.revisions = Revisions(self.state)
@@ -102,6 +108,8 @@ class ActiveRun:
     def record(self, event: ev.Event) -> None:
         """Write an event to the journal, update the state, and call `report`. Raises JournalError."""
         stamped = self.journal.append(event)
+        if isinstance(event, ev.Started):
+            self._began = time.monotonic()
         apply(self.state, stamped)
         self.revisions.note(stamped)
         self.report(stamped, self.state)
@@ -112,8 +120,13 @@ class ActiveRun:
         try:
             yield
         except BaseException as error:
-            record_end(self.journal, self.state, error)
+            record_end(self.journal, self.state, error, self.worked_s)
             raise
+
+    @property
+    def worked_s(self) -> float | None:
+        """Seconds that the loop of this process has worked, without those that the machine slept. None if it has not started."""
+        return time.monotonic() - self._began if self._began is not None else None
 
     def fingerprint(self, commit: str) -> str:
         """Return the fingerprint of a commit's train.py."""
@@ -183,11 +196,24 @@ class ActiveRun:
                 self._unpublished = False
 
 
-def record_end(record: Journal, state: State, error: BaseException) -> None:
-    """Record that the loop ended by this error, unless an end is recorded already. A JournalError is ignored."""
+def record_end(record: Journal, state: State, error: BaseException, worked_s: float | None = None) -> None:
+    """Record that the loop ended by this error, unless an end is recorded already. A JournalError is ignored.
+
+    `worked_s`: see `events.Stopped`.
+    """
     if state.config is not None and state.stopped is None:
         with contextlib.suppress(JournalError):
-            apply(state, record.append(ev.Stopped(reason=_why(error))))
+            apply(state, record.append(ev.Stopped(reason=_why(error), worked_s=worked_s)))
+
+
+def killed_end(state: State) -> ev.Stopped | None:
+    """Return the end of a loop that was killed, at its last event. None if the end of the last loop is recorded.
+
+    It must be recorded before anything else, since later events would make the loop's time longer.
+    """
+    if state.started is None or state.stopped is not None:
+        return None
+    return ev.Stopped(reason=KILLED, worked_s=state.start_s)
 
 
 def _why(error: BaseException) -> str:

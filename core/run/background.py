@@ -15,6 +15,7 @@ from core.entry import discard_output
 from core.errors import UserError
 from core.machine.project import UsageError
 from core.record import journal, run_lock
+from nanochat.contract.shell import make
 
 LOG = "loop.log"  # the output of a loop in the background
 START_S = 120.0
@@ -67,7 +68,7 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
     """Start the loop of a run in a session of its own, so that it survives the terminal. Returns once it has begun.
 
     Raises:
-        UsageError: It ended at once or did not begin in time. The message is its output.
+        UsageError: It ended at once, and the message is its output; or it takes longer to begin than usual, and goes on.
     """
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,10 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
                 output or f"The loop ended at once with exit code {process.returncode} and without a message."
             )
         time.sleep(0.05)
-    raise UsageError(f"The loop has not begun within {START_S:.0f} s. What it said is in {folder / LOG}.")
+    raise UsageError(
+        f"The loop is still starting after {START_S:.0f} s, as process {process.pid}. What it says is in {folder / LOG}. "
+        f"{make('attach', folder.name)} opens the app once it has begun; `kill {process.pid}` ends it."
+    )
 
 
 def _size(path: Path) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from core.execution.base import Executor, ExecutorFailed, MachineLost, Placed
+from core.execution.base import FILES, Executor, ExecutorFailed, MachineLost, Placed
 from core.judging import final_check
 from core.judging.final_check import FinalCheck
 from core.judging.schedule import Work
@@ -98,10 +98,13 @@ class _Trainings:
         placed = [Placed(job.id, "")]  # node "": this machine
 
         def update(message: Started | Progress | Placed | Load) -> None:
-            if isinstance(message, Placed):
-                placed.append(message)
-                for note in message.notes:
-                    self._note(note)
+            match message:
+                case Started():
+                    self._active.trainings.note_processes(message)
+                case Placed():
+                    placed.append(message)
+                    for note in message.notes:
+                        self._note(note)
 
         try:
             self._active.seal.check()
@@ -112,6 +115,8 @@ class _Trainings:
             self._lost[work.commit] += 1
             result = interrupted(job, str(error), give_up=self._lost[work.commit] >= CHECK_TRIES)
             ended = Outcome.CRASH
+        except OSError as error:
+            raise ExecutorFailed(FILES.format(error=error)) from error
         finally:
             self._free.append((slot, executor))
         event = self._active.trainings.measured(work, result, placed[-1].node, placed[-1].kind)

@@ -77,5 +77,4 @@ def _by_name(given: LimitOptions) -> dict[str, int | float | None]:
 def _hours_used(state: State) -> float:
     """Return the hours that count against the `max_hours` of the last start, whose loop has ended."""
     assert state.started is not None
-    end_t = state.stopped.t if state.stopped is not None else state.last_t
-    return state.started.hours_before + max(0.0, end_t - state.started.t) / HOUR_S
+    return state.started.hours_before + state.start_s / HOUR_S

@@ -21,7 +21,6 @@ NO_SYNC = (
     "The file system of the git repository does not support fsync, so git does not use it. After a power failure, the latest "
     "commits may be missing."
 )
-KILLED = "The previous loop of this run ended unexpectedly: it was killed, or the machine went down."
 
 
 def uncompiled(finding: CompilerFinding) -> str:

@@ -6,10 +6,10 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 from msgspec.structs import replace
 
 from core.execution import compiling
@@ -19,13 +19,13 @@ from core.git.repository import Repository
 from core.machine.project import Project, UsageError
 from core.model import RunConfig, Value
 from core.record import events as ev
-from core.record import journal, run_lock
+from core.record import journal, process_start, run_lock
 from core.record.fold import apply, fold
 from core.record.journal import Journal, JournalError
 from core.record.run_lock import LOCK, Lock, RunBusy
 from core.record.state import State
 from core.run import earlier_runs, notices
-from core.run.active import ActiveRun, record_end
+from core.run.active import ActiveRun, killed_end, record_end
 from core.run.data_check import check_data
 from core.run.integrity import MADE, IntegrityCheck, freeze
 from core.run.options import Options
@@ -161,6 +161,8 @@ class _Opening:
         knob_values, unset = self._startup_knobs(repo) if state.start_commit is None else ({}, "")
         former = self._claim(record, state, repo)
         active = ActiveRun(project, folder, record, state, repo, chosen.profile, IntegrityCheck(folder), self._report)
+        if (killed := killed_end(state)) is not None:
+            active.record(killed)
         if chosen.new and self._compiling is not None and not self._compiling.works:
             active.record(ev.Notice(text=notices.uncompiled(self._compiling)))
         begins = state.start_commit is None and state.earlier is None  # also after a first start that was killed
@@ -227,6 +229,9 @@ class _Opening:
         """Record why the run could not be opened, and remove what a new run has created."""
         # The messages of these two errors say that nothing was changed.
         if self._loop and not isinstance(error, RunBusy | RepositoryError):
+            if (killed := killed_end(state)) is not None:
+                with contextlib.suppress(JournalError):
+                    apply(state, record.append(killed))
             record_end(record, state, error)
         if not self._began and state.id and self._repo is not None and not _has_start(self._folder):
             with contextlib.suppress(RepositoryError):
@@ -283,13 +288,10 @@ def _has_start(folder: Path) -> bool:
 
 def clean_up(active: ActiveRun) -> None:
     """Kill the processes that a crash has left, record their jobs as interrupted, and remove temporary files."""
-    for pids in active.state.processes.values():
-        for pid, started in pids:
-            with contextlib.suppress(psutil.Error, OSError):
-                process = psutil.Process(pid)
-                if abs(process.create_time() - started) < 0.05:  # the same process, not a later one with the same pid
-                    process.kill()
-    if active.state.started is not None and active.state.stopped is None:
-        active.record(ev.Notice(text=notices.KILLED))
+    for left in active.state.processes.values():
+        for pid, started in left.pids if left.boot == process_start.boot() else ():
+            if process_start.started(pid) == started:  # the same process, not a later one with the same pid
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
     shutil.rmtree(active.folder / SCRATCH, ignore_errors=True)
     active.experiments.interrupt_running("the loop ended while it ran")

@@ -58,6 +58,8 @@ def status_of(state: State, folder: Path, root: Path | None = None) -> RunStatus
     warnings = [warning for warning in (stats.disk_warning(folder),) if warning]
     applied = root is not None and bool(state.kept) and is_applied(root, folder)
     alive, now = run_lock.alive(folder), live.read(folder)
+    if run_lock.worker(folder) is None:
+        state.forget_checks()
     files = report_files(folder)
     return status.status(state, schedule.noise(state), alive, now, warnings, applied=applied, files=files)
 

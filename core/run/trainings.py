@@ -7,13 +7,12 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
-import psutil
-
 from core.judging import grouping
 from core.judging.schedule import Work
 from core.machine import stats
 from core.model import Role
 from core.record import events as ev
+from core.record import process_start
 from core.record.experiment import job_folder
 from core.run.jobs import event as event_of
 from core.run.jobs import job as job_for
@@ -43,6 +42,15 @@ class Trainings:
         shutil.rmtree(out, ignore_errors=True)  # left by a loop that was killed before it recorded the job
         out.mkdir(parents=True)
         (out / "train.py").write_text(self._active.source(work.commit), encoding="utf-8")
+        job = job_for(
+            self._active.state,
+            self._active.profile,
+            self._active.program.charter,
+            work,
+            name,
+            out,
+            stats.memory_total(),
+        )
         self._active.record(
             ev.Launched(
                 job=name,
@@ -54,24 +62,13 @@ class Trainings:
                 nodes=work.nodes,
             )
         )
-        return job_for(
-            self._active.state,
-            self._active.profile,
-            self._active.program.charter,
-            work,
-            name,
-            out,
-            stats.memory_total(),
-        )
+        return job
 
     def note_processes(self, started: Started) -> None:
         """Record the processes of a job, so that a later start can kill them after a crash."""
-        pids = []
-        for pid in started.pids:
-            with contextlib.suppress(psutil.Error):
-                pids.append((pid, psutil.Process(pid).create_time()))
+        pids = tuple((pid, at) for pid in started.pids if (at := process_start.started(pid)) is not None)
         if pids and started.job in self._active.state.running:
-            self._active.record(ev.Processes(job=started.job, pids=tuple(pids)))
+            self._active.record(ev.Processes(job=started.job, pids=pids, boot=process_start.boot()))
 
     def measured(self, work: Work, result: Result, node: str = "", kind: str = "") -> ev.Measured:
         """Record the result of a job, clean up its files, and return the event.

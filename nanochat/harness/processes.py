@@ -61,9 +61,10 @@ class Descendants:
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
-        self._known: dict[tuple[int, float], psutil.Process] = {(pid, self._root.create_time()): self._root}
-        self._own: dict[tuple[int, float], float] = {}
-        self._reaped: dict[tuple[int, float], float] = {}
+        # Not by pid and `create_time`, which moves when the system clock is set: each process would then count twice.
+        self._known: dict[psutil.Process, None] = {self._root: None}
+        self._own: dict[psutil.Process, float] = {}
+        self._reaped: dict[psutil.Process, float] = {}
         self._namespace = self._namespaces()
         self._searched = 0.0
         self._worked: dict[int, int] = {}  # tid -> clock ticks at the last standstill
@@ -71,7 +72,7 @@ class Descendants:
     def _namespaces(self) -> set[str]:
         """Return the PID namespaces of the known processes, without that of this process."""
         own, found = _pid_namespace(os.getpid()), set()
-        for process in self._known.values():
+        for process in self._known:
             name = _pid_namespace(process.pid)
             if name and name != own:
                 found.add(name)
@@ -82,16 +83,16 @@ class Descendants:
         self._find()
         rss = count = 0
         living = 0.0
-        for key, process in list(self._known.items()):
+        for process in list(self._known):
             try:
                 with process.oneshot():
                     times, memory = process.cpu_times(), process.memory_info().rss
                     alive = process.status() != psutil.STATUS_ZOMBIE
             except psutil.Error:
                 continue
-            self._own[key] = max(self._own.get(key, 0.0), times.user + times.system)
-            self._reaped[key] = max(self._reaped.get(key, 0.0), times.children_user + times.children_system)
-            living += self._own[key] + self._reaped[key]
+            self._own[process] = max(self._own.get(process, 0.0), times.user + times.system)
+            self._reaped[process] = max(self._reaped.get(process, 0.0), times.children_user + times.children_system)
+            living += self._own[process] + self._reaped[process]
             rss += memory
             count += alive
         # The time of an ended child is in its parent's sum if it was waited for. If not, only the time seen so far is known.
@@ -103,7 +104,7 @@ class Descendants:
         A process without that figure counts with its resident size. Takes some milliseconds per gigabyte.
         """
         total = 0
-        for process in list(self._known.values()):
+        for process in list(self._known):
             with contextlib.suppress(psutil.Error):
                 share = _proportional(process.pid)
                 total += process.memory_info().rss if share is None else share
@@ -112,7 +113,7 @@ class Descendants:
     def _find(self, thorough: bool = False) -> None:
         """Find new descendants: children each time, and orphans by their namespace every SEARCH_S seconds, by walking /proc."""
         found: list[psutil.Process] = []
-        for process in list(self._known.values()):
+        for process in list(self._known):
             with contextlib.suppress(psutil.Error):
                 found += process.children(recursive=True) if thorough else _children(process)
         if time.monotonic() - self._searched < SEARCH_S and not thorough:
@@ -128,8 +129,7 @@ class Descendants:
 
     def _take(self, children: list[psutil.Process]) -> None:
         for process in children:
-            with contextlib.suppress(psutil.Error):
-                self._known.setdefault((process.pid, process.create_time()), process)
+            self._known.setdefault(process)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Standstill]:
@@ -149,7 +149,7 @@ class Descendants:
                     process.resume()
 
     def _below(self) -> list[psutil.Process]:
-        return [process for process in self._known.values() if process is not self._root]
+        return [process for process in self._known if process is not self._root]
 
     def _standstill(self, pids: list[int]) -> Standstill:
         """Wait until processes have stopped. The core is that of the thread that used most CPU time since the last standstill."""
@@ -177,7 +177,7 @@ class Descendants:
 
     @property
     def pids(self) -> list[int]:
-        return [pid for pid, _ in self._known]
+        return [process.pid for process in self._known]
 
     def kill_all(self, patience_s: float = 5.0) -> bool:
         """Send SIGKILL until no process is left, and reap zombies.
@@ -188,7 +188,7 @@ class Descendants:
         deadline = time.monotonic() + patience_s
         while True:
             self._find(thorough=True)
-            living = [process for process in self._known.values() if _running(process)]
+            living = [process for process in self._known if _running(process)]
             for process in living:
                 with contextlib.suppress(psutil.Error):
                     process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -99,6 +100,20 @@ def test_the_final_report_measures_each_kept_change_alone(computed: Product) -> 
     assert computed("report", "r", "--each").returncode == 0 and computed.state().jobs == before
 
 
+def test_a_killed_report_is_not_shown_as_running(computed: Product) -> None:
+    assert computed.run("--agent", computed.script(BETTER)).returncode == 0
+    computed.compute(replace(WORLD, seconds=60.0))
+    process = computed.start("report", "r")
+    while not computed.state().checking:
+        assert process.poll() is None
+        time.sleep(0.05)
+    assert json.loads(computed("status", "r", "--json").stdout)["checking"] is True
+    process.kill()
+    process.wait(timeout=60)
+    assert json.loads(computed("status", "r", "--json").stdout)["checking"] is False
+    assert "`make report ARGS=r` does it" in computed("status", "r").stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_report_says_how_to_continue(computed: Product, number: signal.Signals) -> None:
     assert computed.run("--agent", computed.script(BETTER)).returncode == 0
@@ -111,6 +126,7 @@ def test_an_interrupted_report_says_how_to_continue(computed: Product, number: s
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + number, printed
     assert "Interrupted. 1 pair of 3" in printed and "`make report ARGS=r` continues." in printed
+    assert json.loads(computed("status", "r", "--json").stdout)["checking"] is False and not computed.state().running
     shown = computed("status", "r").stdout
     assert "1 of 3 seeds measured; `make report ARGS=r` measures the others." in shown and "holds" not in shown
     computed.compute(WORLD)

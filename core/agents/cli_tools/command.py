@@ -164,7 +164,7 @@ class Command:
         if not code and not unchanged:
             return
         now = datetime.now().astimezone()
-        if (until := limited(output, now)) is not None:
+        if (until := limited(output, now, failed=bool(code))) is not None:
             words = f"{self.name} has reached its usage limit until {clock(until, now)}: {sanitize_line(output[-300:], 200)}"
             raise AgentFailed(words, wait_s=(until - now).total_seconds())
         if code:

@@ -7,13 +7,18 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 UNKNOWN = timedelta(hours=1)  # the wait if the output names no time
+UNSURE = timedelta(minutes=5)  # the same if the tool has not failed, so that it may have spoken of another limit
 SPARE = timedelta(minutes=1)  # added, since clocks differ
 TAIL = 2000  # characters at the end of the output that are searched
 
+# Tools also write about their work, such as about limits of memory, of parameters and of learning rates.
 _LIMITED = re.compile(
-    r"\b(?:usage|rate|session|daily|weekly|monthly|\d+[- ]hour|message|request|token|spend(?:ing)?) ?limits?\b"
-    r"|\b(?:hit|reached|exceeded|over) (?:your|the|its) (?:\w+ )?limits?\b|\bquota\b|\btoo many requests\b|\b429\b",
+    r"\b(?:usage|(?<!learning )rate|session|daily|weekly|monthly|\d+[- ]hour|spend(?:ing)?) limits?\b"
+    r"|\b(?:hit|reached|exceeded) your limits?\b|\btoo many requests\b|\b429\b",
     re.I,
+)
+_OF_A_FAILED_TOOL = re.compile(
+    r"\b(?:message|request) limits?\b|(?<!disk )\bquota\b|\b(?:hit|reached|exceeded) (?:the|its) limits?\b", re.I
 )
 _EPOCH = re.compile(r"\blimit reached\|(\d{10})\b", re.I)
 _IN = re.compile(
@@ -32,15 +37,16 @@ _AT = re.compile(
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def limited(text: str, now: datetime) -> datetime | None:
-    """Return when a usage limit ends, as the tool says, or in an hour if it names no time. None without a usage limit.
+def limited(text: str, now: datetime, *, failed: bool) -> datetime | None:
+    """Return when a usage limit ends, as the tool says, or else after a time of ours. None without a usage limit.
 
     Args:
         text: The output of the tool.
         now: The present time, with its time zone. A time without a zone is taken to be in that zone.
+        failed: Whether the tool has failed.
     """
     tail = text[-TAIL:]
-    if not _LIMITED.search(tail):
+    if not _LIMITED.search(tail) and not (failed and _OF_A_FAILED_TOOL.search(tail)):
         return None
     if match := _EPOCH.search(tail):
         return datetime.fromtimestamp(int(match[1]), UTC).astimezone(now.tzinfo) + SPARE
@@ -50,7 +56,7 @@ def limited(text: str, now: datetime) -> datetime | None:
     for match in _IN.finditer(tail):
         if seconds := _seconds(match[1]):
             return now + timedelta(seconds=seconds)
-    return now + UNKNOWN
+    return now + (UNKNOWN if failed else UNSURE)
 
 
 def _clock(match: re.Match[str], now: datetime) -> datetime | None:

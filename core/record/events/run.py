@@ -70,10 +70,17 @@ STOP_REQUESTED = "stop requested"  # the reason in `Stopped` after the command `
 
 
 class Stopped(Event, frozen=True, kw_only=True):
-    """The loop ended. `finished`: a limit was reached or the agent was exhausted. Only a killed loop leaves no such event."""
+    """The loop ended. The end of a killed loop is recorded when the run is opened the next time.
+
+    Attributes:
+        reason: Why.
+        finished: Whether a limit was reached or the agent was exhausted.
+        worked_s: Seconds that the loop has worked, without those that the machine slept. None in older journals.
+    """
 
     reason: str
     finished: bool = False
+    worked_s: float | None = None
 
 
 class Torn(Event, frozen=True, kw_only=True):

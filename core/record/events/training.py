@@ -23,10 +23,17 @@ class Launched(Event, frozen=True, kw_only=True):
 
 
 class Processes(Event, frozen=True, kw_only=True):
-    """The processes of a job as (pid, start time). After a crash the next start kills them."""
+    """The processes of a job. After a crash the next start kills them.
+
+    Attributes:
+        job: The id of the job.
+        pids: Each as (pid, start), see `core.record.process_start`.
+        boot: The boot in which they were started; "" in older journals, where `start` has another unit.
+    """
 
     job: str
     pids: tuple[tuple[int, float], ...]
+    boot: str = ""
 
 
 class Measured(Event, frozen=True, kw_only=True):

@@ -45,6 +45,33 @@ def test_line_endings_of_the_checkout_are_kept(checkout: Path, tmp_path: Path) -
     assert (checkout / TRAIN).read_bytes() == NEW.replace("\n", "\r\n").encode()
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("clash", [False, True])
+def test_a_patch_fits_the_line_endings_of_the_checkout(checkout: Path, tmp_path: Path, clash: bool, mark: str) -> None:
+    def written(source: str) -> bytes:
+        return (mark + source).replace("\n", "\r\n").encode()
+
+    (checkout / TRAIN).write_bytes(written(OLD))
+    git(checkout, "commit", "-q", "-am", "windows")
+    repo = opened(checkout)
+    base, _, kept = night(repo)
+    if clash:
+        (checkout / TRAIN).write_bytes(written(OLD.replace("0.1", "0.3")))
+        git(checkout, "commit", "-q", "-am", "mine")
+    else:
+        (checkout / "README.md").write_text("changed\n")
+    patch = tmp_path / "best.patch"
+    assert apply_to_checkout(repo, checkout, base, kept, "home", patch).patch == patch
+    if clash:
+        subprocess.run(["git", "apply", "--3way", str(patch)], cwd=checkout, capture_output=True)
+        assert (checkout / TRAIN).read_bytes().count(b"<<<<<<<") == 1 and git(checkout, "ls-files", "-u").count(
+            TRAIN
+        ) == 3
+    else:
+        git(checkout, "apply", str(patch))
+        assert (checkout / TRAIN).read_bytes() == written(NEW)
+
+
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_a_byte_order_mark_stays_in_the_checkout_and_out_of_the_text(tree: Path, ends: str) -> None:
     mark = "\ufeff".encode()

@@ -24,7 +24,7 @@ from core.record import journal
 from core.record.fold import fold
 from core.record.journal import Journal
 from core.record.state import State
-from core.run.active import ActiveRun
+from core.run.active import ActiveRun, killed_end
 from core.run.integrity import LIST, IntegrityCheck
 from core.run.opening import clean_up
 from tests.core.run.test_active import CONFIG
@@ -143,6 +143,8 @@ class Night:
     def clean_up(self) -> State:
         """Do what each start of the loop does before it begins to work, and return the state after it."""
         active = self.active()
+        if (killed := killed_end(active.state)) is not None:
+            active.record(killed)
         clean_up(active)
         active.sync_refs()
         active.experiments.recheck(begun=True)

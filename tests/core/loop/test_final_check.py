@@ -16,6 +16,7 @@ from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging import final_check, policy
 from core.judging.final_check import FIRST, SEEDS, FinalCheck
 from core.loop import backoff
+from core.loop import loop as main_loop
 from core.loop.loop import Loop
 from core.model import Limits, Proposal, Role
 from core.record import events as ev
@@ -232,6 +233,44 @@ def test_the_check_cannot_be_paused(tmp_path: Path) -> None:
 
     night.run([GOOD], WORLD, meanwhile=pause)
     assert len(checked(night)) == 2 * SEEDS
+
+
+def test_a_stop_of_a_paused_run_lets_the_check_follow(tmp_path: Path) -> None:
+    night = Night(tmp_path, final_seeds=SEEDS)
+
+    async def pause_and_stop(loop: Loop) -> None:
+        state = loop.active.state
+        await until(lambda: state.kept)
+        await told(loop, commands.Pause())
+        await until(lambda: not state.running)
+        await told(loop, commands.Stop())
+
+    state = night.run([GOOD, *(f"K3 = {i}" for i in range(1, 50))], WORLD, meanwhile=pause_and_stop)
+    assert state.paused and len(checked(night)) == 2 * SEEDS
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_the_check_waits_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: bool) -> None:
+    night, full = Night(tmp_path, final_seeds=SEEDS), [""]
+    monkeypatch.setattr(main_loop, "TICK_S", 0.01)
+    monkeypatch.setattr(main_loop, "disk_full", lambda folder: full[0])
+
+    def fill(event: ev.AnyEvent, state: State) -> None:
+        if isinstance(event, ev.Judged) and state.kept:
+            full[0] = "the disk is full"
+
+    async def free_or_stop(loop: Loop) -> None:
+        state = loop.active.state
+        await until(lambda: state.paused and not state.running)
+        if patient:
+            await asyncio.sleep(0.2)  # it would end meanwhile
+            full[0] = ""
+        else:
+            await told(loop, commands.Stop(now=True))
+
+    night.report = fill
+    state = night.run([GOOD, BAD], WORLD, limits=Limits(max_experiments=1), meanwhile=free_or_stop)
+    assert state.finished is patient and (len(checked(night)) == 2 * SEEDS) is patient
 
 
 def test_scores_of_another_day_at_another_speed_form_no_pair(tmp_path: Path) -> None:

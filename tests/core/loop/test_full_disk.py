@@ -168,7 +168,9 @@ def test_a_training_whose_folder_cannot_be_made_waits(tmp_path: Path, job: str) 
     night.report = report
     state = check(night, night.run(IDEAS, WORLD))
     (told,) = notices(night)
-    assert told.startswith("The files of a job cannot be written (") and "All that was recorded is kept." in told
+    assert (
+        told.startswith("The files of a job cannot be read or written (") and "All that was recorded is kept." in told
+    )
     assert "It is tried again in" in told and verdicts(state) == VERDICTS and state.finished
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import itertools
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.agents.base import AgentFailed, Context, OpenExperiment
-from core.execution.base import DataUnusable, ExecutorFailed, ExecutorLost, MachineLost, Update
+from core.execution.base import DataUnusable, DeviceGone, ExecutorFailed, ExecutorLost, MachineLost, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
@@ -21,6 +24,7 @@ from core.record import hints
 from core.record.fold import fold
 from core.record.state import State
 from core.run import commands
+from core.run.integrity import IntegrityCheck
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from tests.core.loop.night import SOURCE, Answer, Idea, Listed, Night, changed
@@ -171,6 +175,54 @@ def test_a_harness_that_breaks_once_costs_that_job_only(night: Night, job: int) 
         if isinstance(event, ev.Measured) and event.result.outcome is Outcome.INTERRUPTED
     ]
     assert len(again) == 1 and "The harness is gone." in again[0].result.reason
+
+
+@pytest.mark.parametrize("job", range(1, 5))
+@pytest.mark.parametrize("where", ["executor", "files of the run"])
+def test_an_error_of_the_file_system_costs_that_job_only(
+    night: Night, monkeypatch: pytest.MonkeyPatch, where: str, job: int
+) -> None:
+    """As when the folder of the logs is on another machine, and does not answer for a moment."""
+    error = OSError(errno.EIO, os.strerror(errno.EIO))
+    executor = Failing(WORLD, lambda count, _: error if count == job and where == "executor" else None)
+    checks, check = itertools.count(), IntegrityCheck.check
+
+    def failing(seal: IntegrityCheck) -> None:
+        if (
+            next(checks) == 2 * job - 1 and where != "executor"
+        ):  # the first one is at the start, and each training has two
+            raise error
+        check(seal)
+
+    monkeypatch.setattr(IntegrityCheck, "check", failing)
+    state = night.run([GOOD, BAD], WORLD, executors=[executor])
+    assert verdicts(state) == ["keep", "discard"] and not state.running and state.finished
+    (again,) = [
+        event.result.reason
+        for event in night.events()
+        if isinstance(event, ev.Measured) and event.result.outcome is Outcome.INTERRUPTED
+    ]
+    assert again.startswith("The files of a job cannot be read or written ([Errno 5]") and "is kept" in again
+
+
+def test_a_device_that_is_gone_is_waited_for_and_no_change_is_blamed(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A harness that fails for as long would make each of these changes a crash."""
+    monkeypatch.setattr(backoff, "HARNESS_GIVEN_UP_S", 0.0)
+    gone = Failing(WORLD, lambda count, _: DeviceGone("The GPU cannot be used.") if 2 <= count <= 9 else None)
+    state = night.run([GOOD, BAD], WORLD, executors=[gone])
+    assert verdicts(state) == ["keep", "discard"] and state.finished and gone.jobs > 9
+
+
+def test_a_change_alone_without_the_device_is_given_up(night: Night) -> None:
+    """A train.py can hide the device from itself."""
+
+    def fails(count: int, job: Job) -> Exception | None:
+        return DeviceGone("The GPU cannot be used.") if BAD in Path(job.source).read_text() else None
+
+    state = night.run([BAD, GOOD], WORLD, executors=[Failing(WORLD, fails), DeterministicExecutor(WORLD)])
+    assert sorted(verdicts(state)) == ["crash", "keep"]
 
 
 def test_a_change_that_always_breaks_the_harness_is_given_up(night: Night) -> None:

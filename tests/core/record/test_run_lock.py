@@ -121,7 +121,7 @@ def test_of_two_who_take_a_run_at_once_without_locks_one_has_it(
 ) -> None:
     """The other writes its name after both have looked."""
     me = run_lock.Holder.me(True)
-    other = msgspec.json.encode(msgspec.structs.replace(me, pid=os.getppid(), started=run_lock._started(os.getppid())))
+    other = msgspec.json.encode(msgspec.structs.replace(me, pid=os.getppid(), started=run_lock.started(os.getppid())))
     monkeypatch.setattr(run_lock.time, "sleep", lambda s: (tmp_path / "lock").write_bytes(other))
     with pytest.raises(RunBusy, match=f"process {os.getppid()}"):
         Lock(tmp_path)

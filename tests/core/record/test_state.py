@@ -202,8 +202,9 @@ def test_a_rebased_change_is_measured_afresh() -> None:
 
 def test_running_jobs_are_known_until_they_are_measured() -> None:
     start = ev.Launched(job="j9", role=Role.CANDIDATE, commit="c1", seed=7, slot=0, number=1)
-    state = fold([*opening(), proposed(1), start, ev.Processes(job="j9", pids=((5, 1.5),))])
-    assert set(state.running) == {"j9"} and state.processes == {"j9": ((5, 1.5),)} and state.experiments[1].launched
+    processes = ev.Processes(job="j9", pids=((5, 1.5),), boot="b")
+    state = fold([*opening(), proposed(1), start, processes])
+    assert set(state.running) == {"j9"} and state.processes == {"j9": processes} and state.experiments[1].launched
     end = measurement(job="j9", role=Role.CANDIDATE, commit="c1", seed=7, number=1, outcome="interrupted")
     fold([end], state)
     assert not state.running and not state.processes

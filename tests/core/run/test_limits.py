@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.execution.deterministic import World
 from core.loop.ending import Ending
 from core.machine.project import Project
 from core.model import Limits
 from core.record import events as ev
-from core.record.fold import fold
+from core.record.fold import apply, fold
 from core.record.state import State
 from core.reporting.log_lines import line
+from core.run.active import killed_end
 from core.run.limits import LimitOptions, StartLimits, start_limits
 from core.run.options import Options
 from core.run.plan import make_plan
@@ -42,6 +44,20 @@ def test_a_resumed_run_keeps_its_limits_and_the_hours_count_on(end: tuple[ev.Any
     assert found == StartLimits(LAST.limits, ("max_experiments", "max_hours", "max_crashes_in_a_row"), 2.0)
     again = started(HOUR * 90, limits=found.limits, carried=found.carried, hours_before=found.hours_before)
     assert start_limits(LimitOptions(), fold([again, stopped(HOUR * 93)], state)).hours_before == pytest.approx(5.0)
+
+
+def test_hours_in_which_no_loop_worked_do_not_count() -> None:
+    """The machine went down at two o'clock and was started again at nine; the loop before that slept for five hours."""
+    state = fold([LAST, ev.Notice(text="the last words", t=HOUR * 2), ev.Torn(size=3, t=HOUR * 9)])
+    end = killed_end(state)
+    assert end is not None and end.worked_s == HOUR * 2 and "killed" in end.reason
+    apply(state, replace(end, t=HOUR * 9))
+    apply(state, ev.Notice(text="a report", t=HOUR * 10))
+    assert killed_end(state) is None and start_limits(LimitOptions(), state).hours_before == 2.0
+    assert state.worked_s == HOUR * 2
+    again = started(HOUR * 11, limits=LAST.limits, carried=("max_hours",), hours_before=2.0)
+    slept = fold([again, ev.Stopped(reason="told", worked_s=HOUR, t=HOUR * 17)], state)
+    assert slept.worked_s == HOUR * 3 and start_limits(LimitOptions(), slept).hours_before == 3.0
 
 
 def test_a_limit_that_is_given_anew_replaces_only_its_own() -> None:

@@ -79,6 +79,30 @@ def test_the_tree_is_measured_and_ended(listed: bool, monkeypatch: pytest.Monkey
     assert not alive
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let psutil see a system clock that was set, as a time server does after the machine woke up."""
+    linux = psutil._pslinux  # type: ignore[attr-defined]
+    boot_time = linux.boot_time
+    monkeypatch.setattr(linux, "boot_time", lambda: boot_time() + seconds)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the start of a process is computed from the clock only on Linux")
+@pytest.mark.parametrize("listed", [processes.LISTED, False])
+def test_no_process_counts_twice_after_the_clock_was_set(listed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LISTED", listed)
+    process = start("if os.fork() == 0:\n    burn(0.3); print('burnt', flush=True); time.sleep(600)")
+    assert process.stdout is not None and {process.stdout.readline() for _ in range(2)} == {"done\n", "burnt\n"}
+    tree = Descendants(process.pid)
+    before = tree.poll()
+    created = psutil.Process(process.pid).create_time()
+    set_clock(monkeypatch, 2.0)
+    assert psutil.Process(process.pid).create_time() - created == pytest.approx(2.0)
+    after = tree.poll()
+    assert (after.count, len(tree.pids)) == (2, 2) and after.cpu_s < before.cpu_s + 0.1
+    assert tree.kill_all()
+    process.communicate()
+
+
 @pytest.mark.skipif(not processes.LISTED, reason="only Linux lists the children of a process")
 def test_who_has_the_number_of_an_ended_process_is_left_alone() -> None:
     process = start("if os.fork() == 0: time.sleep(600)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -33,17 +33,31 @@ NOW = datetime(2026, 10, 5, 22, 30, tzinfo=ZoneInfo("Europe/Berlin"))
     ],
 )
 def test_limits(words: str, until: str) -> None:
-    found = limited(f"Thinking ...\nError: {words}\n", NOW)
+    found = limited(f"Thinking ...\nError: {words}\n", NOW, failed=True)
     assert found is not None
     assert f"{found:%d %H:%M:%S}" == (until if until.count(":") == 2 else f"{until}:00")
 
 
 @pytest.mark.parametrize(
-    "words", ["I raised the learning rate; it limits the step.", "Done.", "The window resets at 03:00."]
-)
-def test_no_limits(words: str) -> None:
-    assert limited(words, NOW) is None
+    "words",
+    [
+        "I raised the learning rate; it limits the step.", "Done.", "The window resets at 03:00.",
+        "Any wider model would go over the parameter limit of program.md.", "The best has reached the memory limit already.",
+        "With 512 tokens it is bound by the token limit.", "The learning rate limits of program.md leave no room.",
+        "Disk quota exceeded",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("failed", [False, True])
+def test_no_limits(words: str, failed: bool) -> None:
+    assert limited(words, NOW, failed=failed) is None
+
+
+def test_a_tool_that_has_not_failed_is_asked_again_soon() -> None:
+    words = "The runs would hit the usage limit."
+    waits = [limited(words, NOW, failed=failed) for failed in (False, True)]
+    assert [found - NOW for found in waits if found is not None] == [timedelta(minutes=5), timedelta(hours=1)]
+    assert limited("This exceeded your current quota.", NOW, failed=False) is None
 
 
 def test_only_the_end_is_looked_at() -> None:
-    assert limited("usage limit" + " word" * 1000, NOW) is None
+    assert limited("usage limit" + " word" * 1000, NOW, failed=True) is None

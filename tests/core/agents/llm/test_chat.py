@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -419,71 +418,3 @@ async def test_a_team_takes_turns_at_first() -> None:
         names = [(await team.propose(context(tuple(past(i) for i in range(1, n))))).agent for n in range(1, 5)]
     assert names == [f"ollama:{MODEL}", "search"] * 2
     assert not team.exclusive
-
-
-class Fails:
-    """An agent that raises what it is given."""
-
-    def __init__(self, error: Exception, name: str = "broken") -> None:
-        self.name, self.error, self.asked = name, error, 0
-
-    async def propose(self, context: Context) -> Proposal:
-        self.asked += 1
-        raise self.error
-
-    async def release(self) -> None:
-        raise self.error
-
-
-async def test_whatever_an_agent_raises_another_stands_in_and_the_row_says_why() -> None:
-    both = WithStandIn(Fails(RecursionError("maximum recursion depth exceeded")), Search())
-    found = await both.propose(context())
-    assert found.agent == "search" and found.notes.instead == "broken"
-    assert found.notes.why == "The agent broken failed: RecursionError: maximum recursion depth exceeded"
-
-
-@pytest.mark.parametrize(("takes_s", "longest_s"), [(0.0, 5.0), (2.0, 40.0), (60.0, 300.0)])
-async def test_the_dearer_its_failures_the_longer_an_agent_is_left_alone(takes_s: float, longest_s: float) -> None:
-    now, asked = [0.0], [0.0]
-
-    class Slow(Fails):
-        async def propose(self, context: Context) -> Proposal:
-            asked.append(now[0])
-            now[0] += takes_s
-            raise self.error
-
-    class Other(Fails):
-        async def propose(self, context: Context) -> Proposal:
-            return Proposal(hypothesis="something", source=context.source)
-
-    other = Other(AgentFailed(""), "other")
-    both = WithStandIn(Slow(AgentFailed("It does not answer.")), other, lambda: now[0])
-    while now[0] < 3000:
-        assert (await both.propose(context())).agent == "other"
-        now[0] += 1
-    rests = [later - earlier - takes_s for earlier, later in itertools.pairwise(asked[1:])]
-    assert rests[0] == 5 and max(rests) == rests[-1] == longest_s
-
-
-async def test_a_turn_is_passed_on_when_its_agent_fails_and_that_is_waited_for() -> None:
-    now = [0.0]
-    limited = Fails(AgentFailed("It is at its limit.", wait_s=7200), "claude")
-    team = Team([limited, Search()], lambda: now[0])
-    for number in (1, 2):
-        found = await team.propose(context(tuple(past(i) for i in range(1, number))))
-        assert found.agent == "search"
-    assert found.notes.instead == "", "the second turn is its own"
-    third = await team.propose(context((past(1), past(2))))
-    assert limited.asked == 1 and third.notes.instead == "claude" and third.notes.why == "It is at its limit."
-    now[0] = 7201
-    await team.propose(context((past(1), past(2))))
-    assert limited.asked == 2
-
-
-async def test_turns_fail_only_when_all_do() -> None:
-    team = Team([Fails(AgentFailed("One.", wait_s=50)), Fails(AgentFailed("Two.", wait_s=20))], lambda: 0.0)
-    with pytest.raises(AgentFailed, match=r"One\. Two\.") as raised:
-        await team.propose(context())
-    assert raised.value.wait_s == 20
-    with pytest.raises(AgentFailed, match=r"One\. Two\."):
-        await team.release()
