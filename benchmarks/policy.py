@@ -21,13 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from core.judging import policy
 from core.judging.noise import Noise
+from core.judging.schedule import MAX_INCUMBENT_SEEDS, REMEASURE_EVERY
 
 USELESS = 0.7  # share of changes without effect
 EFFECTS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # size of the other effects, in true sigmas
 HARMFUL = 0.6  # share of the other effects that are harmful
 SIMPLER = 0.1  # share of changes that remove code
-REMEASURE_EVERY = 8
-MAX_INCUMBENT_SEEDS = 12
 NODES = 2000
 SIGMA = 0.008  # standard deviation of one score, including the effect of its seed; the unit of effects
 WRONG = (0.5, 1.0, 2.0)  # true noise / prior; the noise is the part that pairing does not cancel

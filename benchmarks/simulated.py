@@ -17,13 +17,13 @@ from core.agents.base import Context, PastExperiment
 from core.agents.search.agent import Search
 from core.change import edits, knobs
 from core.judging import policy
+from core.judging.schedule import REMEASURE_EVERY
 from core.model import Proposal
 from core.verdicts import Verdict
 
 SIGMA = 0.004  # noise of one score in bpb; worlds are in its units
 START = 1.5
 SEEDS = 8
-REMEASURE_EVERY = 8
 
 
 @dataclass

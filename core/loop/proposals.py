@@ -30,7 +30,6 @@ from core.model import NO_COST, Edit, Notes, Proposal, Value
 from core.record import events as ev
 from core.record.backlog import plain
 from core.record.experiment import AND_HUMAN, Experiment
-from core.record.state import State
 from core.reporting import diagnosis, phrases
 from core.reporting.diagnosis import Training
 from core.run import metrics
@@ -179,7 +178,7 @@ class Proposer:
                 continue
             revision, known = active.revisions.of(e.number), self._known.get(e.number)
             if known is None or known[0] != revision:
-                job = _job(active.state, e)
+                job = active.state.training_of(e)
                 past = _past(active, e, self._seen(active, e), self._change(active, e))
                 known = self._known[e.number] = (revision, past, bool(job and job.result.steps))
             if known[2] and e.judged.t > latest:
@@ -187,7 +186,7 @@ class Proposer:
             found.append(known[1])
         if at >= 0:
             e = active.state.experiments[found[at].number]
-            job = _job(active.state, e)
+            job = active.state.training_of(e)
             assert job is not None  # it was trained
             found[at] = replace(found[at], facts=_facts(active, e, job))
         return tuple(found)
@@ -302,11 +301,6 @@ def _past(active: ActiveRun, e: Experiment, seen: SeenExperiment, change: tuple[
         change=change,
         traceback=e.traceback[-TRACEBACK:] if e.verdict is Verdict.CRASH else "",
     )
-
-
-def _job(state: State, e: Experiment) -> ev.Measured | None:
-    """Return the first undisturbed training of an experiment, else the failed one, else None."""
-    return state.facts.get(e.commit) or e.failure
 
 
 def _facts(active: ActiveRun, e: Experiment, job: ev.Measured) -> str:

@@ -132,6 +132,10 @@ class State:
         for job in [job for job, launched in self.running.items() if launched.role.is_check]:
             del self.running[job]
 
+    def training_of(self, experiment: Experiment) -> ev.Measured | None:
+        """Return the training that stands for an experiment: the first undisturbed one, or else the failed one."""
+        return self.facts.get(experiment.commit) or experiment.failure
+
     def jobs_of(self, number: int) -> list[ev.Launched]:
         """Return the running jobs for an experiment, those of the incumbent for its pairs included."""
         return [job for job in self.running.values() if job.number == number]

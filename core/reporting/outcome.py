@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.judging import final_check
 from core.judging.gain import Difference
 from core.reporting import phrases
 from nanochat.contract.value import Data
@@ -60,6 +61,11 @@ class FinalCheck(Data, frozen=True, kw_only=True):
     wanted: int = 0
 
     @property
+    def check(self) -> final_check.FinalCheck:
+        """The same as it is computed."""
+        return final_check.FinalCheck(self.start, self.best, self.error, self.seeds, self.wanted)
+
+    @property
     def complete(self) -> bool:
         """Whether all seeds are measured."""
-        return self.seeds >= self.wanted
+        return self.check.complete

@@ -177,7 +177,7 @@ def _report(status: RunStatus, width: int) -> list[Line]:
 
 
 def _tone(check: FinalCheck) -> Tone:
-    return "good" if check.holds else "bad" if check.complete and TARGET.gain(check.change) < -check.needed else "warn"
+    return "good" if check.holds else "bad" if check.check.is_worse else "warn"
 
 
 def _experiments(status: RunStatus, width: int, bars: bool, brief: bool) -> list[Line]:

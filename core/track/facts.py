@@ -37,13 +37,8 @@ def trackable(state: State) -> list[Experiment]:
     return [
         experiment
         for experiment in experiments
-        if experiment.verdict is not None and experiment.verdict.group != "cut short" and training(state, experiment)
+        if experiment.verdict is not None and experiment.verdict.group != "cut short" and state.training_of(experiment)
     ]
-
-
-def training(state: State, experiment: Experiment) -> Measured | None:
-    """Return the training whose curve stands for an experiment: the first that was not disturbed, or else the failed one."""
-    return state.facts.get(experiment.commit) or experiment.failure
 
 
 def start(state: State, files: Files) -> Tracked | None:
@@ -67,7 +62,7 @@ def experiment(state: State, number: int, sigma: float, files: Files) -> Tracked
         files: What the folder of the run holds of its training.
     """
     judged = state.experiments[number]
-    verdict, measured, scale = judged.verdict, training(state, judged), Scale(state)
+    verdict, measured, scale = judged.verdict, state.training_of(judged), Scale(state)
     assert verdict is not None and measured is not None
     parents = {state.experiments[kept].kept_as: kept for kept in state.kept}
     change = scale.change(judged)

@@ -100,7 +100,7 @@ class Sending:
 
     def _files(self, number: int) -> Files:
         source = comparing.source(self._state, self._folder, number)
-        measured = facts.training(self._state, self._state.experiments[number])
+        measured = self._state.training_of(self._state.experiments[number])
         return Files(source, metrics.lines(self._folder, measured))
 
 

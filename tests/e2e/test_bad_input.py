@@ -163,7 +163,7 @@ def test_a_full_disk_pauses_the_run_and_room_lets_it_go_on(product: Product) -> 
         subprocess.run(["umount", "-l", product.logs], check=True)
 
 
-def test_no_run_and_no_tree_are_said_so(product: Product, tmp_path: Path) -> None:
+def test_no_run_and_no_tree_are_said_so(product: Product) -> None:
     refused(product, "status", words="no run")
     refused(product, "notebook", "nothing-here", words="no run called nothing-here")
     assert "no run" in product("runs").stdout

@@ -372,7 +372,7 @@ def test_compiled_kernels_are_kept_of_the_first_baseline_on_a_gpu_and_given_to_a
     assert not job.keep_compiled and job.compiled == str(tmp_path / "compiled")
 
 
-def test_memory_that_stays_in_other_hands_disturbs_once_and_then_belongs_to_the_machine(tmp_path: Path) -> None:
+def test_memory_that_stays_in_other_hands_disturbs_once_and_then_belongs_to_the_machine() -> None:
     """Such as a model that was loaded after the baseline and stays; else nothing would be judged until the morning."""
     gpu = replace(CONFIG, device="cuda")
     found = fold([

@@ -29,7 +29,6 @@ from tests.core.reporting.reports import START, events, report_of, state_of
 from tests.events import measurement
 
 HOSTILE = '<script>alert("x")</script> & </pre> \x00\x1b[31m\u202e $x_1$ ' + "long words " * 15
-SVG_HOSTS = ("http://www.w3.org/",)
 
 
 def recorded(night: str) -> State:

@@ -28,7 +28,7 @@ def test_what_the_agent_does_is_shown_by_status_and_app(tmp_path: Path) -> None:
     assert status.phase(State(), 1, live.read(tmp_path)) == "proposing"
 
 
-def test_beside_a_training_it_is_shown_too(tmp_path: Path) -> None:
+def test_beside_a_training_it_is_shown_too() -> None:
     slot = Slot(slot=0, number=3, role="candidate", job="j1", phase="training", progress=0.4)
     assert (
         status.phase(State(), 1, Picture(slots=(slot,), proposing=True, phase="asking x"))

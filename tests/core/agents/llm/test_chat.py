@@ -277,7 +277,7 @@ async def test_mishaps_are_one_sentence(mishap: str, words: str) -> None:
         await agent(url).propose(context())
 
 
-async def test_the_model_is_told_that_its_answer_was_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_says_that_the_answers_were_cut_off() -> None:
     script = Script(always(lr(0.02)), mishap="length")
     with serving(script) as url, pytest.raises(Unusable, match="too long"):
         await agent(url).propose(context())

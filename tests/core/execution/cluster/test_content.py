@@ -137,7 +137,7 @@ def test_only_files_that_a_job_may_leave_are_offered(tmp_path: Path) -> None:
     assert list(_files(tmp_path, nats=True)) == ["metrics.jsonl", "output.txt", "nats.npy", "compiled/a/k"]
 
 
-def test_a_message_keeps_what_the_contract_allows(tmp_path: Path) -> None:
+def test_a_message_keeps_what_the_contract_allows() -> None:
     result = Result(job="j", outcome=Outcome.CRASH, reason="a path \udcff", final_loss=float("inf"))
     news = News(
         number=3,
@@ -194,7 +194,7 @@ def test_a_folder_that_a_killed_actor_has_left_is_removed_and_no_other(tmp_path:
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["lock"]
 
 
-def test_only_what_a_job_asked_for_is_taken(tmp_path: Path) -> None:
+def test_only_what_a_job_asked_for_is_taken() -> None:
     usual, asking = (
         Job(id="j", source="", out="", data=""),
         Job(id="j", source="", out="", data="", keep_compiled=True, keep_weights=True),
