@@ -21,7 +21,7 @@ READ_SIDE = {
     "core.machine.project", "core.machine.stats",
     "core.target",  # the name and the direction of the score
     *(f"core.record.{name}" for name in (
-        "backlog", "events", "experiment", "fold", "hints", "journal", "live", "run_lock", "state",
+        "backlog", "events", "experiment", "fold", "hints", "journal", "live", "process_start", "run_lock", "state",
     )),
     *(f"core.reporting.{name}" for name in (
         "activity", "axes", "comparison", "findings", "kept_afresh", "log_lines", "phrases", "results", "run_comparison", "run_table",

@@ -16,7 +16,7 @@ flat: changing a bound by a tenth changes these figures little.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -72,7 +72,7 @@ def seed(run_seed: int, index: int) -> int:
     return (run_seed * 1_000_003 + index * 7919) % 2_147_483_647
 
 
-def order(incumbent: Mapping[int, float], run_seed: int) -> list[int]:
+def order(incumbent: Mapping[int, float], run_seed: int, failed: Collection[int] = ()) -> list[int]:
     """Return the seeds on which a candidate is measured, the first one first.
 
     Those come first on which the incumbent's score is closest to its mean. On the others it was lucky or unlucky, and would
@@ -82,9 +82,10 @@ def order(incumbent: Mapping[int, float], run_seed: int) -> list[int]:
     Args:
         incumbent: seed -> val_bpb of the incumbent.
         run_seed: The seed of the run.
+        failed: Seeds that are left out, since the incumbent fails on them. Others take their places.
     """
-    seeds = [seed(run_seed, index) for index in range(max(MAX_PAIRS, len(incumbent)))]
-    seeds += [s for s in incumbent if s not in seeds]
+    seeds = [seed(run_seed, index) for index in range(max(MAX_PAIRS, len(incumbent)) + len(failed))]
+    seeds = [s for s in dict.fromkeys([*seeds, *incumbent]) if s not in failed]
     mean = sum(incumbent.values()) / len(incumbent) if incumbent else 0.0
     # Rounding, so that two scores count as equally far from their mean.
     return sorted(seeds, key=lambda s: round(abs(incumbent[s] - mean), 9) if s in incumbent else math.inf)
@@ -136,6 +137,7 @@ def decide(
     nodes: int = 0,
     best_confirmed: float | None = None,
     ablation: bool = False,
+    failed: Collection[int] = (),
 ) -> Decision:
     """Decide whether to keep a candidate, discard it, or measure it on another seed.
 
@@ -148,6 +150,7 @@ def decide(
         nodes: AST nodes of the incumbent.
         best_confirmed: The best mean val_bpb of a kept commit that was measured more than once; None without one.
         ablation: Whether the candidate is the incumbent without one of its kept changes.
+        failed: Seeds on which the incumbent fails. They are not measured, and neither argument has them.
 
     Returns:
         The decision. If both lack a score on the seed to measure, the candidate is measured first.
@@ -158,7 +161,7 @@ def decide(
     _check("sigma", [sigma])
     confirmed = [] if best_confirmed is None else [best_confirmed]
     _check(TARGET.metric, [*candidate.values(), *incumbent.values(), *confirmed])
-    seeds = order(incumbent, run_seed)
+    seeds = order(incumbent, run_seed, failed)
     missing = next((s for s in seeds if s not in candidate or s not in incumbent), None)
     if missing is not None and missing in candidate:
         return Decision("measure", "the best lacks a score on this seed", seed=missing, who="incumbent")

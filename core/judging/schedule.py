@@ -13,14 +13,14 @@ from core.judging.run_noise import noise as noise
 from core.model import Role
 from core.record.events import Judged, Launched, Measured
 from core.record.experiment import Experiment
-from core.record.state import State
+from core.record.state import FAILED_SEEDS, FAILED_TRIES, State
 from core.target import TARGET
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
 REMEASURE_EVERY = 8  # scored experiments after which the incumbent is measured again
 MAX_INCUMBENT_SEEDS = 12  # the incumbent is not measured again beyond this number of scores
-DISTURBED_TRIES = 2  # disturbed trainings after which an experiment gets the verdict "disturbed"
+DISTURBED_TRIES = 2  # disturbed trainings on one seed after which an experiment gets the verdict "disturbed"
 CUT_SHORT = 3  # experiments without a result after which a change counts as tried
 BESIDE = 8  # two measurements at most this number of jobs apart count as made at the same time
 MAX_MACHINE_RETRIES = 3  # tries of the baseline or the incumbent on a disturbed machine
@@ -95,20 +95,21 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
     assert state.config is not None
     if experiment.failure is not None:
         return _judge_failure(experiment, experiment.failure)
-    if experiment.disturbances >= DISTURBED_TRIES:
+    if max(experiment.disturbances.values(), default=0) >= DISTURBED_TRIES:
         return Judged(
             number=experiment.number,
             verdict=Verdict.DISTURBED,
-            reason=f"the machine was disturbed during {experiment.disturbances} trainings of this change, so no result counts",
+            reason=f"the machine was disturbed during {DISTURBED_TRIES} trainings of this change on one seed, so no result counts",
             finding="",
         )
-    candidate, theirs = pairing.paired_scores(state, experiment.commit, experiment.parent)
-    stale = experiment.parent != state.incumbent
+    candidate, theirs = _paired_scores(state, experiment)
+    failed, stale = state.failed_seeds(experiment.parent), experiment.parent != state.incumbent
     if not candidate:
         if stale:
             return Rebase(experiment.number)
-        first = policy.order(state.scores.get(experiment.parent, {}), state.config.seed)[0]
-        return Work(Role.CANDIDATE, experiment.commit, first, experiment.number)
+        first = policy.order(state.scores.get(experiment.parent, {}), state.config.seed, failed)[0]
+        role = Role.REPLICATE if state.scores.get(experiment.commit) else Role.CANDIDATE
+        return Work(role, experiment.commit, first, experiment.number)
     if (work := _remeasurement(state, experiment)) is not None:
         return Rebase(experiment.number) if stale else work
     decision = policy.decide(
@@ -120,18 +121,19 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         nodes=_ast_nodes(state, experiment.parent),
         best_confirmed=None if stale else _best_level(state, experiment, theirs),
         ablation=experiment.ablation is not None,
+        failed=failed,
     )
     if decision.action in ("keep", "simplify") and stale:
         return Rebase(experiment.number)
     if decision.action == "measure":
         assert decision.seed is not None
-        if decision.who == "incumbent" and state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
+        if decision.who == "incumbent" and len(failed) >= FAILED_SEEDS:
             if stale:
                 return Rebase(experiment.number)
             return Judged(
                 number=experiment.number,
                 verdict=Verdict.DISCARD,
-                reason=f"the best train.py failed {MAX_MACHINE_RETRIES} times on the seeds needed to confirm this change",
+                reason=f"the best train.py failed {FAILED_TRIES} times on each of {len(failed)} seeds, so this change cannot be confirmed",
                 finding="",
             )
         if decision.who == "incumbent":
@@ -163,11 +165,10 @@ def _remeasurement(state: State, experiment: Experiment) -> Work | None:
     measured on nodes that give different scores, the incumbent is measured on the candidate's node. If that node is gone, the
     candidate is measured on the incumbent's.
     """
-    if state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
-        return None
+    failed = state.failed_seeds(experiment.parent)
     pairs = pairing.pairs(state, experiment.commit, experiment.parent)
     for seed in state.scores.get(experiment.commit, {}):
-        if seed not in state.scores.get(experiment.parent, {}):
+        if seed in failed or seed not in state.scores.get(experiment.parent, {}):
             continue  # the keep rule says which of the two is measured next
         pair = pairs.get(seed)
         if pair is None:
@@ -295,7 +296,6 @@ def next_work(state: State, sigma: float, *, only_started: bool = False) -> Iter
     if (
         state.judged_since_incumbent >= REMEASURE_EVERY
         and len(state.scores.get(state.incumbent, {})) < MAX_INCUMBENT_SEEDS
-        and state.failures.get(state.incumbent, 0) < MAX_MACHINE_RETRIES
         and not any(launched.commit == state.incumbent for launched in state.running.values())
     ):
         yield _incumbent_remeasurement(state)
@@ -321,7 +321,7 @@ def _steps(state: State, experiment: Experiment, sigma: float) -> Iterator[Work]
             return
         seeds = _seeds_at_once(state, experiment, sigma)
         yield from (Work(Role.REPLICATE, experiment.commit, s, experiment.number) for s in seeds if s != step.seed)
-    if pairing.has_several_groups(state) or state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
+    if pairing.has_several_groups(state) or len(state.failed_seeds(experiment.parent)) >= FAILED_SEEDS:
         return  # where the candidate runs decides where the incumbent is measured
     nodes = pairing.nodes_in_groups(state, state.nodes)
     theirs = state.scores.get(experiment.parent, {})
@@ -337,19 +337,31 @@ def _seeds_at_once(state: State, experiment: Experiment, sigma: float) -> list[i
     as strict if it looks less often (`benchmarks/pairs_at_once.py`).
     """
     assert state.config is not None
-    candidate, theirs = pairing.paired_scores(state, experiment.commit, experiment.parent)
+    candidate, theirs = _paired_scores(state, experiment)
     before = experiment.before if not candidate else None
     known = pairing.paired_scores(state, *before) if before is not None else (candidate, theirs)
     pairs = len(candidate.keys() & theirs.keys())
     count = policy.pairs_at_once(pairs, policy.likely_pairs(*known, sigma), math.isqrt(state.slots))
-    return [seed for seed in policy.order(theirs, state.config.seed) if seed not in candidate][:count]
+    seeds = policy.order(theirs, state.config.seed, state.failed_seeds(experiment.parent))
+    return [seed for seed in seeds if seed not in candidate][:count]
+
+
+def _paired_scores(state: State, experiment: Experiment) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the scores of a candidate and of its parent that form pairs, or may do so, as seed -> val_bpb."""
+    failed = state.failed_seeds(experiment.parent)
+    candidate, theirs = pairing.paired_scores(state, experiment.commit, experiment.parent)
+    return (
+        {seed: score for seed, score in candidate.items() if seed not in failed},
+        {seed: score for seed, score in theirs.items() if seed not in failed},
+    )
 
 
 def _incumbent_remeasurement(state: State) -> Work:
     """Return the next measurement of the incumbent on its own: on a new seed, or to compare two nodes of a cluster."""
     if (common := grouping.to_compare(state)) is not None:
         return Work(Role.INCUMBENT, state.incumbent, common.seed, nodes=(common.node,))
-    return Work(Role.INCUMBENT, state.incumbent, next(_unused_seeds(state, state.scores.get(state.incumbent, {}))))
+    taken = {*state.scores.get(state.incumbent, {}), *state.failed_seeds(state.incumbent)}
+    return Work(Role.INCUMBENT, state.incumbent, next(_unused_seeds(state, taken)))
 
 
 def _unused_seeds(state: State, taken: Collection[int]) -> Iterator[int]:

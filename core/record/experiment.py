@@ -32,7 +32,7 @@ class Experiment:
     before: tuple[str, str] | None = None  # commit and parent before it was re-applied to a newer incumbent
     launched: bool = False
     val_bpb: float | None = None  # mean over its seeds
-    disturbances: int = 0
+    disturbances: dict[int, int] = field(default_factory=dict)  # seed -> its disturbed trainings
     measured: int = 0  # jobs with a score
     peak_memory: int = 0  # bytes, the maximum over its jobs
     seconds: float = 0.0  # wall seconds over all its jobs

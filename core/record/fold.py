@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from core.model import NO_COST, Role
 from core.record import events as ev
 from core.record.experiment import Conditions, Experiment, Hint
-from core.record.state import Check, Scored, State
+from core.record.state import FAILED_SEEDS, FAILED_TRIES, Check, Scored, State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
@@ -201,14 +201,19 @@ def _measured(state: State, event: ev.Measured) -> None:
     state.beside.update(job for job, running in state.running.items() if running.commit == event.commit)
     if event.disturbed:
         if experiment is not None and not of_incumbent:
-            experiment.disturbances += is_new
+            if is_new:
+                experiment.disturbances[event.seed] = experiment.disturbances.get(event.seed, 0) + 1
         else:
             state.disturbances[event.commit] = state.disturbances.get(event.commit, 0) + is_new
     elif experiment is not None and not of_incumbent:
         experiment.failure = event
         experiment.peak_memory = max(experiment.peak_memory, result.peak_memory)
     else:
-        state.failures[event.commit] = state.failures.get(event.commit, 0) + is_new
+        failures = state.failures.setdefault(event.commit, {})
+        if is_new:
+            failures[event.seed] = failures.get(event.seed, 0) + 1
+        if experiment is None and failures.get(event.seed, 0) >= FAILED_TRIES:
+            state.judged_since_incumbent = 0  # its regular repeat is tried again after as many verdicts
         if event.role is Role.BASELINE:
             state.baseline_failure = event
 
@@ -247,7 +252,10 @@ def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> 
     assert result.val_bpb is not None
     if not event.disturbance_ignored:
         state.disturbances.pop(event.commit, None)  # only disturbances in a row count
+    failed = state.failed_seeds(event.commit) - {event.seed}
     state.failures.pop(event.commit, None)
+    if failed and len(failed) < FAILED_SEEDS:  # with more, something else than the seeds was at fault
+        state.failures[event.commit] = dict.fromkeys(failed, FAILED_TRIES)
     state.scores.setdefault(event.commit, {})[event.seed] = result.val_bpb
     conditions = _conditions(state, event)
     state.conditions.setdefault(event.commit, {})[event.seed] = conditions

@@ -8,6 +8,9 @@ from core.model import ApprovalMode, Cost, Role, RunConfig
 from core.record import events as ev
 from core.record.experiment import Conditions, Experiment, Hint
 
+FAILED_TRIES = 3  # failures in a row after which the incumbent is not measured on a seed
+FAILED_SEEDS = 2  # such seeds after which no change is compared with it on further ones, until it has a score again
+
 
 @dataclass(slots=True)
 class Check:
@@ -56,7 +59,9 @@ class State:
     baseline: ev.Measured | None = None
     baseline_failure: ev.Measured | None = None
     disturbances: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its disturbed jobs in a row
-    failures: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its failed jobs in a row
+    failures: dict[str, dict[int, int]] = field(
+        default_factory=dict
+    )  # baseline or incumbent -> seed -> its failed jobs in a row
     beside: set[str] = field(default_factory=set)  # running jobs that began before another job of their commit failed
     kept: list[int] = field(default_factory=list)
     hypotheses: dict[str, int] = field(default_factory=dict)  # hypothesis -> the latest experiment that has it
@@ -126,6 +131,10 @@ class State:
     def checking(self) -> bool:
         """Whether a training of the final check runs."""
         return any(launched.role.is_check for launched in self.running.values())
+
+    def failed_seeds(self, commit: str) -> set[int]:
+        """Return the seeds on which an incumbent fails again and again."""
+        return {seed for seed, failures in self.failures.get(commit, {}).items() if failures >= FAILED_TRIES}
 
     def forget_checks(self) -> None:
         """Forget the running trainings of the final check, after a report that was killed."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from core.judging.schedule import MAX_MACHINE_RETRIES, Rebase, Work, assess, next_work
+from core.judging.schedule import Rebase, Work, assess, next_work
 from core.model import Role
 from core.record import events as ev
 from core.record.fold import fold
-from core.record.state import State
+from core.record.state import FAILED_SEEDS, FAILED_TRIES, State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 from tests.core.judging.test_schedule import SEED, kept, proposed, scored, state, todo
@@ -82,11 +82,14 @@ def test_a_simplification_that_was_overtaken_is_not_compared_with_the_score_of_t
 
 
 def test_a_promising_change_is_re_applied_if_its_parent_cannot_be_trained_any_more() -> None:
-    launched, ended = scored("fit", 1.6, 1, "best", 2)
-    assert isinstance(ended, ev.Measured)
-    crash = replace(ended, result=replace(ended.result, outcome=Outcome.CRASH, val_bpb=None))
-    found = state(proposed(2), scored("c2", 1.58, number=2), *[[launched, crash]] * MAX_MACHINE_RETRIES)
-    fold([*proposed(1), *scored("c1", 1.5, number=1), *kept(1), *scored("c2", 1.58, 1, "confirm", 2)], found)
+    def crashed(index: int) -> list[ev.AnyEvent]:
+        launched, ended = scored("fit", 1.6, index, "best", 2)
+        assert isinstance(ended, ev.Measured)
+        return [launched, replace(ended, result=replace(ended.result, outcome=Outcome.CRASH, val_bpb=None))]
+
+    failures = [crashed(index) for index in range(1, FAILED_SEEDS + 1) for _ in range(FAILED_TRIES)]
+    found = state(proposed(2), scored("c2", 1.58, number=2), *failures)
+    fold([*proposed(1), *scored("c1", 1.5, number=1), *kept(1), *scored("c2", 1.58, 3, "confirm", 2)], found)
     assert assess(found, found.open[2], 0.01) == Rebase(2)
 
 

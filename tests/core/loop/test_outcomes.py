@@ -23,7 +23,7 @@ from core.machine.project import UsageError
 from core.model import Limits, Role
 from core.record import events as ev
 from core.record.fold import CHECK_TRIES, RERUN_TRIES
-from core.record.state import State
+from core.record.state import FAILED_SEEDS, FAILED_TRIES, State
 from core.run import commands
 from core.run.final_report import report
 from core.verdicts import Verdict
@@ -206,8 +206,9 @@ def test_an_incumbent_that_always_fails_costs_the_change_that_needs_it(tmp_path:
     choose = of_role(Role.INCUMBENT, ENDS[name])
     state = check(night, night.run([GOOD, BAD], WORLD, executors=[Ending(night, WORLD, choose)]))
     assert [e.verdict for e in state.experiments.values()] == [Verdict.DISCARD] * 2 and state.finished
-    assert f"the best train.py failed {MAX_MACHINE_RETRIES} times" in state.experiments[1].reason
-    tries = GIVEN_UP.get(name, 1) - 1 + MAX_MACHINE_RETRIES
+    words = f"the best train.py failed {FAILED_TRIES} times on each of {FAILED_SEEDS} seeds"
+    assert words in state.experiments[1].reason
+    tries = GIVEN_UP.get(name, 1) - 1 + FAILED_TRIES * FAILED_SEEDS
     assert len(launches(night, Role.INCUMBENT)) == tries
 
 
@@ -218,7 +219,7 @@ def test_an_incumbent_that_is_always_disturbed_counts_in_the_end_if_it_has_a_sco
     state = check(night, night.run([GOOD], WORLD, executors=[Ending(night, WORLD, choose)]))
     scored = name == "suspended"
     assert state.kept == ([1] if scored else []) and state.finished
-    tries = MAX_MACHINE_RETRIES if scored else 2 * MAX_MACHINE_RETRIES - 1
+    tries = MAX_MACHINE_RETRIES if scored else MAX_MACHINE_RETRIES - 1 + FAILED_TRIES * FAILED_SEEDS
     assert len(launches(night, Role.INCUMBENT)) == tries
 
 
