@@ -40,6 +40,12 @@ def unwanted(context: Context) -> set[str]:
     return {name for marks in alone for name in marks}
 
 
+def skipped(context: Context) -> set[str]:
+    """Return the names of the changes that were skipped when they were proposed alone."""
+    alone = [marks for past in context.past if past.verdict is Verdict.SKIPPED and len(marks := changes_of(past)) == 1]
+    return {name for marks in alone for name in marks}
+
+
 def unwanted_together(context: Context) -> list[frozenset[str]]:
     """Return the sets of changes that were skipped or failed together. Each of them may be fine without the others."""
     return [marks for past in context.past if _ended_badly(past) and len(marks := changes_of(past)) > 1]

@@ -40,6 +40,7 @@ WORD = -0.5  # of another word for a knob that takes words
 LUCK = 1.0  # spread of the luck of one score
 REST = 0.05  # variance of a gain whose two scores both have a column for their luck
 FAILED_GAIN = -5.0  # what a knob's value counts that crashed or took too long, when it was changed alone
+LARGEST_GAIN = 1000.0  # of a row, or minus that; beyond that, all are as good or as bad
 UNPAIRED = 4.0  # variance of a row without pairs of this run: a failure, or a gain in one experiment of an earlier run
 ELSEWHERE = 9.0  # of a gain that was measured with another dataset, device, profile or budget
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
@@ -142,12 +143,14 @@ class Record:
         change = self.change(experiment.constants, structural(experiment))
         if experiment.gain is None:
             return Row(experiment.fingerprint, experiment.parent, FAILED_GAIN, (), change)
-        return Row(experiment.fingerprint, experiment.parent, experiment.gain / sigma, experiment.seeds, change)
+        return Row(
+            experiment.fingerprint, experiment.parent, _clipped(experiment.gain / sigma), experiment.seeds, change
+        )
 
     def _row_of_earlier(self, effect: Effect, sigma: float) -> Row:
         several = UNPAIRED / min(effect.times, MOST_TIMES)
         noise, variance = (sigma, several) if effect.noise is None else (effect.noise, ELSEWHERE)
-        return Row("", "", effect.gain / noise, (), self.change({}, effect.edits), variance)
+        return Row("", "", _clipped(effect.gain / noise), (), self.change({}, effect.edits), variance)
 
     def change(self, constants: Mapping[str, tuple[Value, Value]], edits: Iterable[str] = ()) -> Change:
         """Return a change of constants (values before and after) and edits in the terms of the model."""
@@ -303,6 +306,11 @@ class Model:
         off = self._spread * row
         off[self._seen] = np.linalg.solve(self._root, row[self._seen])
         return float(np.linalg.norm(off))
+
+
+def _clipped(gain: float) -> float:
+    """Return a gain without its excess, in standard deviations of one score. With a far larger one the model has no solution."""
+    return max(-LARGEST_GAIN, min(LARGEST_GAIN, gain))
 
 
 def _luck_columns(rows: Sequence[Row], first: int) -> dict[tuple[str, int], int]:

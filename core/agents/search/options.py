@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.agents.base import Context
 from core.agents.search.drafts import Knobs, settable
-from core.agents.search.ideas import IDEAS, applied, choice, fits, knob_change, open_alone, unwanted
+from core.agents.search.ideas import IDEAS, applied, choice, fits, knob_change, open_alone, skipped, unwanted
 from core.agents.search.joint import Change, Effects, Model, Record
 from core.agents.search.ranges import range_for
 from core.change import knobs
@@ -53,7 +53,11 @@ class Options:
         self._source, self._left_alone, self._fitting = context.source, left_alone, dict[str, bool]()
         self.record = Record((*context.past, *context.open), known.every, context.sigma, context.earlier)
         self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))
-        self._values = {name: list(self._of_knob(known[name])) for name in self.active}
+        no_more = skipped(context)  # a value that failed is a row of the model, and others in its direction may be fine
+        self._values = {
+            name: [option for option in self._of_knob(known[name]) if self.mark(option) not in no_more]
+            for name in self.active
+        }
         self._ideas = [
             Option(name, Change({}, frozenset((name,))), name in self.record.screened)
             for name in sorted(IDEAS.keys() - self._unwanted)

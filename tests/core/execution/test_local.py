@@ -15,7 +15,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from core.execution.base import DataUnusable, ExecutorFailed
+from core.execution import local
+from core.execution.base import DataUnusable, DeviceGone, ExecutorFailed
 from core.execution.local import LocalExecutor, harness_environment
 from core.machine import stats
 from nanochat.contract import dataset
@@ -25,10 +26,10 @@ from tests.fake_cuda import Nvml, make, plant
 from tests.product import ROOT, TRAIN
 
 
-def job(folder: Path, data: Path, name: str, budget: float = 0.4) -> Job:
+def job(folder: Path, data: Path, name: str, budget: float = 0.4, train: str = TRAIN) -> Job:
     out = folder / name
     out.mkdir()
-    (out / "train.py").write_text(TRAIN)
+    (out / "train.py").write_text(train)
     return Job(
         id=name, source=str(out / "train.py"), out=str(out), data=str(data), budget_s=budget, seq_len=32, eval_tokens=2048,
         score_batch=4, wall_factor=20.0,
@@ -126,6 +127,27 @@ async def test_an_idea_is_not_blamed_for_a_missing_card(
     cards.change(cards=there)
     result = await executor.run(on_gpu(job(tmp_path, tiny_data, "back", budget=2.0)), lambda message: None)
     assert result.outcome is Outcome.SCORED, result.reason
+    await executor.close()
+
+
+@pytest.mark.parametrize("works", [False, True])
+async def test_one_that_hides_the_card_from_itself_is(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    """Otherwise it would be run again until the morning, since with one slot nothing else runs meanwhile."""
+    monkeypatch.setattr(local, "USE_GPU", "pass" if works else "raise SystemExit(1)")
+    cards, tree = make(tmp_path / "cards"), tmp_path / "tree"
+    shutil.copytree(ROOT / "nanochat", tree / "nanochat", ignore=shutil.ignore_patterns("__pycache__"))
+    plant(tree, cards)
+    executor = LocalExecutor(tree, "cuda", tmp_path / "harness.log", gpu=0)
+    hides = "def train(run):\n    raise RuntimeError('No CUDA GPUs are available')\n"
+    hiding = on_gpu(job(tmp_path, tiny_data, "hiding", train=hides))
+    if works:
+        result = await executor.run(hiding, lambda message: None)
+        assert result.outcome is Outcome.CRASH and "No CUDA GPUs" in result.reason
+    else:
+        with pytest.raises(DeviceGone, match=r"GPU cannot be used .* is run again"):
+            await executor.run(hiding, lambda message: None)
     await executor.close()
 
 

@@ -325,6 +325,35 @@ def test_a_value_that_crashed_counts_as_a_loss_and_is_not_screened() -> None:
     assert Record([together], KNOBS, SIGMA).rows == [], "either of the two may be to blame"
 
 
+@pytest.mark.parametrize("gain", [4e6, -4e6, -1e300])
+def test_an_absurd_score_does_not_end_the_search(gain: float) -> None:
+    """With two changes that nothing else tells apart, such a gain would leave the equations without a solution."""
+    pair = (FITTING[5].name, FITTING[6].name)
+    record = Record([*near_misses(), past(9, gain, edits=pair, structural=True)], KNOBS, SIGMA)
+    effects = Model(record.rows, record.scales, []).expected
+    worth = effects.gain(edit(*pair))
+    assert math.isfinite(worth) and (worth > 0) is (gain > 0)
+    assert effects.gain(edit(FITTING[0].name)) > effects.gain(edit(FITTING[2].name)), (
+        "the others keep what they have shown"
+    )
+
+
+def test_a_direction_of_a_constant_that_was_skipped_is_not_proposed_again() -> None:
+    rate = KNOBS["UNEMBED_LR"].value
+    assert isinstance(rate, float)
+    skip = failed(7, Verdict.SKIPPED, constants={"UNEMBED_LR": (rate, rate * 1.5)})
+    for told, ways in (([], {True, False}), ([skip], {False})):
+        context = Context(
+            charter="", source=SOURCE, parent=edits.fingerprint(SOURCE), number=9, seed=1, sigma=SIGMA, past=tuple(told)
+        )
+        options = Options(context, Knobs(KNOBS, KNOBS))
+        drawn = [options.value("UNEMBED_LR", random.Random(seed)) for seed in range(40)]
+        for seed in range(40):
+            screened = options.screening(options.model.draw(seed, 1.0), ideas=False)
+            drawn += [option.value for _, option in screened if option.name == "UNEMBED_LR"]
+        assert {value > rate for value in drawn if isinstance(value, float)} == ways
+
+
 @pytest.mark.parametrize("verdict", [Verdict.CRASH, Verdict.TIMEOUT, Verdict.INVALID, Verdict.SKIPPED])
 def test_what_failed_or_was_skipped_together_does_not_come_again_together(verdict: Verdict) -> None:
     told, (one, other) = near_misses(), (entry.name for entry in FITTING[:2])
