@@ -8,6 +8,8 @@ Cheating is detected by these rules:
 - A probe does not contain the true next token of t. So the nats of that token at t must agree with the score.
 - A model could remember the probe and cheat only after t. Then it is better after t than before it, unlike honest models.
 - Some rows are asked whole twice, together with other rows. Both answers must be equal.
+- A model could train between the queries, and answer each known prefix as before. Then it is better in rows that it saw late
+  than in those that it saw early. The order of the rows is random, so for an honest model the two are alike.
 
 The cuts are spread over all positions of a row: none comes a second time before each has come once. So a model that cheats at a
 few positions only is found as likely as possible. On a CPU there are enough probes for all positions if there are enough rows.
@@ -30,7 +32,8 @@ import numpy as np
 
 PROBED = 0.5  # least share of the rows that are probed
 REPEATED = 1 / 16  # share of the rows that are asked whole twice
-LIMIT_HONEST, LIMIT_BREAK = 5.0, 6.0  # standard errors
+LIMIT_HONEST, LIMIT_BREAK, LIMIT_LATE = 5.0, 6.0, 5.0  # standard errors
+LEAST_ROWS = 16  # for a comparison of late rows with early ones
 # On a GPU, the effect of two flipped last bits: bfloat16 has 8 significant bits, so values from 8 to 16 are 1/16 apart.
 FLIP, FLIP_SHARE = 0.125, 1 / 64  # nats, and as a share of a log-probability
 PAIRED_LIMIT = 2e-4  # bits per byte by which whole rows may be better than their probes on average
@@ -204,6 +207,8 @@ class Evaluation:
     limit: float | None = None
     reference: np.ndarray | None = None
     nats: np.ndarray = field(init=False)
+    _turn: int = 0  # answers so far
+    _seen: np.ndarray = field(init=False)  # the turn at which a prefix was asked first, float32 (rows, T); NaN before
     _probes: dict[int, list[Probe]] = field(default_factory=dict)
     _before: list[tuple[float, int]] = field(default_factory=list)  # sums and counts of differences before the cuts
     _at_cuts: list[float] = field(default_factory=list)  # differences at the cuts
@@ -211,6 +216,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         self.nats = np.full((self.rows, self.length), np.nan, dtype=np.float32)
+        self._seen = self.nats.copy()
 
     def probe(self, query: Query, nats: np.ndarray, at_cut: np.ndarray, honest: float) -> None:
         """Add the answer to a probe.
@@ -221,6 +227,7 @@ class Evaluation:
             at_cut: Scores at the cut, (V,).
             honest: Nats of the row's true next token at the cut.
         """
+        self._note_seen(query.row, query.cut + 1)
         found = Probe(query.row, query.cut, nats[: query.cut].copy(), at_cut.copy(), honest)
         self._probes.setdefault(query.row, []).append(found)
 
@@ -242,11 +249,18 @@ class Evaluation:
         if query.kind == "repeat":
             self._repeated.append(self._same(self.nats[query.row], nats, DIFFERENT))
             return
+        self._note_seen(query.row, self.length)
         self.nats[query.row] = nats
         for probe, at_cut in zip(self._probes.get(query.row, ()), at_cuts, strict=True):
             self._before.append(self._same(probe.before, nats[: probe.cut], DEPENDS))
             self._same_scores(probe.at_cut, at_cut)
             self._at_cuts.append(probe.honest - float(nats[probe.cut]))
+
+    def _note_seen(self, row: int, prefix: int) -> None:
+        """Note that the model was asked for the first `prefix` positions of a row."""
+        self._turn += 1
+        seen = self._seen[row, :prefix]
+        seen[np.isnan(seen)] = self._turn
 
     def _same(self, first: np.ndarray, other: np.ndarray, otherwise: str) -> tuple[float, int]:
         """Return the sum and the number of differences. Raises Cheated with the message `otherwise` if one is too large."""
@@ -283,7 +297,7 @@ class Evaluation:
 
         Returns:
             Statistics by name: `probes` (their number), `honest_z` and `break_z` (standard errors; 0.0 with fewer than 8 probes),
-            and on a GPU `before_cuts`, `at_cuts` and `repeats` (nats).
+            `late_z` (likewise; 0.0 with fewer than LEAST_ROWS rows), and on a GPU `before_cuts`, `at_cuts` and `repeats` (nats).
 
         Raises:
             Cheated: A statistic exceeds its limit.
@@ -293,6 +307,12 @@ class Evaluation:
             values = values - self.reference
         probes = [probe for row in sorted(self._probes) for probe in self._probes[row]]
         found = {"probes": float(len(probes)), "honest_z": 0.0, "break_z": 0.0, **self._paired()}
+        found["late_z"] = self._late(values)
+        if found["late_z"] > LIMIT_LATE:
+            raise Cheated(
+                f"it was {found['late_z']:.0f} standard errors better in rows that it saw late than in rows that it saw early: "
+                f"it kept training"
+            )
         if len(probes) < 8:
             return found
         rows, cuts = (np.array([getattr(probe, name) for probe in probes]) for name in ("row", "cut"))
@@ -313,6 +333,18 @@ class Evaluation:
                 f"it remembered earlier queries"
             )
         return found
+
+    def _late(self, values: np.ndarray) -> float:
+        """Return how much better the rows are that were seen late, in standard errors. `values`: nats, (rows, T).
+
+        That is Spearman's rank correlation of the time and the quality, which single rows can hardly move, as a z value (Fisher 1915;
+        the variance is that of Fieller, Hartley and Pearson 1957).
+        """
+        if self.rows < LEAST_ROWS:
+            return 0.0
+        times, quality = (np.argsort(np.argsort(part)) for part in (self._seen.mean(axis=1), -values.mean(axis=1)))
+        correlation = np.clip(np.corrcoef(times, quality)[0, 1], -0.999, 0.999)
+        return float(np.arctanh(correlation) / math.sqrt(1.06 / (self.rows - 3)))
 
     def _break(self, rows: np.ndarray, cuts: np.ndarray) -> float:
         """Return how much better the answers are after the cuts than before them, in standard errors.

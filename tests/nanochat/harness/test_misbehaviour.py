@@ -309,6 +309,16 @@ CHEATS = {
         "        out = self.table[x].clone()\n        " + SCORING + "\n"
         "        with torch.no_grad(): self.table[x[:, :-1], x[:, 1:]] += 0.05\n        return out\n"
     ),
+    "goes on learning and answers what it knows as before": (
+        "        out = self.table[x].clone()\n        " + SCORING + "\n"
+        "        seen = self.__dict__.setdefault('seen', [])\n"
+        "        for i in range(len(x)):\n            row, known = x[i].tolist(), 0\n"
+        "            for old, answer in seen:\n"
+        "                n = next((k for k in range(32) if old[k] != row[k]), 32)\n"
+        "                if n > known: known, out[i, :n] = n, answer[:n]\n"
+        "            seen.append((row, out[i].clone()))\n"
+        "        with torch.no_grad(): self.table[x[:, :-1], x[:, 1:]] += 0.3\n        return out\n"
+    ),
     "knows everything": "        out = self.table[x]\n        " + SCORING + "\n        out = torch.zeros_like(out)\n"
     "        out[:, :-1].scatter_(2, x[:, 1:, None], 1e4)\n        return out\n",
 }  # fmt: skip

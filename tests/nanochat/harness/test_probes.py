@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanochat.harness.probes import (
+    LEAST_ROWS,
+    LIMIT_LATE,
     MOST_PER_ROW,
     PAIRED_Z,
     PROBED,
@@ -180,6 +182,36 @@ def test_every_cheat_is_found(cheat: object, per_row: float) -> None:
         reference = honest * random.uniform(0.8, 1.3, honest.shape).astype(np.float32)
         with pytest.raises(Cheated):
             sit(random, honest, cheat, reference, per_row).judge()
+
+
+class LearnsAndRemembers:
+    """Trains between the queries, and answers each prefix that it knows as the first time."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.known = rate, dict[int, np.ndarray]()
+
+    def __call__(self, ask: Query, cuts: list[int], nats: np.ndarray, call: int) -> np.ndarray:
+        factors = self.known.setdefault(ask.row, np.full(nats.shape, np.nan, dtype=np.float32))
+        prefix = factors[: ask.cut + 1 if ask.kind == "probe" else len(nats)]
+        prefix[np.isnan(prefix)] = self.rate**call
+        return nats * np.nan_to_num(factors, nan=1.0)
+
+
+@pytest.mark.parametrize("limit", [None, 4e-4])
+@pytest.mark.parametrize("per_row", [PROBED, 1.0, 2.5])
+def test_one_that_learns_and_answers_as_before_is_better_in_late_rows(per_row: float, limit: float | None) -> None:
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        honest = text_like(random)
+        reference = honest * random.uniform(0.8, 1.3, honest.shape).astype(np.float32)
+        with pytest.raises(Cheated, match=r"it kept training|it remembered earlier queries"):
+            sit(random, honest, LearnsAndRemembers(0.98), reference, per_row, limit).judge()
+        assert sit(random, honest, LearnsAndRemembers(1.0), reference, per_row, limit).judge()["late_z"] < LIMIT_LATE
+
+
+def test_a_few_rows_are_not_compared() -> None:
+    honest = text_like(np.random.default_rng(0))[: LEAST_ROWS - 1]
+    assert sit(np.random.default_rng(1), honest, LearnsAndRemembers(0.5)).judge()["late_z"] == 0.0
 
 
 # -- on a GPU: rounding may differ, the mean may not ------------------------------------------------------------------
