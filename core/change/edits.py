@@ -16,6 +16,8 @@ from core.target import TARGET, ContractError
 from core.text import lines_of
 from nanochat.contract.job import CrashClass
 
+# Functions that run text or write to a namespace.
+DYNAMIC = frozenset(("exec", "eval", "compile", "globals", "locals", "vars", "setattr", "delattr"))
 _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
 
 
@@ -103,6 +105,8 @@ def validate_change(old: str, new: str, *, off_limits: Iterable[str] = ()) -> No
         old_ways, new_ways = (by_name[name.partition(".")[0]] for by_name in detours)
         if _definition(before, name) != _definition(tree, name) or old_ways != new_ways:
             raise EditError(f"{name} is off limits (program.md says so) and must stay as it is.")
+        if "." not in name and _is_read(before, name) and not _is_read(tree, name):
+            raise EditError(f"{name} is off limits (program.md says so) and must stay in use.")
 
 
 def _definition(tree: ast.Module, name: str) -> list[str]:
@@ -124,24 +128,66 @@ def _definition(tree: ast.Module, name: str) -> list[str]:
 
 
 def _detours(tree: ast.Module, names: set[str]) -> dict[str, list[str]]:
-    """Return the indirect ways to bind these names: in compound statements, by `global`, by import, or as strings."""
+    """Return the ways to bind these names, or to shadow them, that are no top-level definition or assignment.
+
+    Code that runs text or writes to a namespace counts for each name.
+    """
     by_name: dict[str, list[str]] = {name: [] for name in names}
     for top in tree.body:
-        plain = isinstance(top, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.FunctionDef | ast.ClassDef)
+        plain = {id(name) for name in _assigned(top)}
         for node in ast.walk(top):
-            way, bound = "", []
-            match node:
-                case ast.Global(names=globals_):
-                    way, bound = "global", globals_
-                case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if not plain:
-                    way, bound = "nested", [name]
-                case ast.alias(name=one, asname=other):
-                    way, bound = "import", [one, other or one]
-                case ast.Constant(value=str(text)):
-                    way, bound = "string", [text]
-            for name in names.intersection(bound):
-                by_name[name].append(way)
+            if isinstance(node, ast.Name) and node.id in DYNAMIC:
+                for ways in by_name.values():
+                    ways.append(node.id)
+            elif id(node) not in plain:
+                for name in names.intersection(_bound(node)):
+                    by_name[name].append(type(node).__name__)
     return by_name
+
+
+def _assigned(statement: ast.stmt) -> list[ast.expr]:
+    """Return the names that an assignment binds."""
+    match statement:
+        case ast.Assign(targets=targets):
+            found = list(targets)
+        case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
+            found = [target]
+        case _:
+            return []
+    for part in found:  # the list grows as tuples are opened
+        if isinstance(part, ast.Tuple | ast.List):
+            found += part.elts
+        elif isinstance(part, ast.Starred):
+            found.append(part.value)
+    return found
+
+
+def _bound(node: ast.AST) -> Sequence[str | None]:
+    """Return the names that a node binds, shadows, or holds as text."""
+    match node:
+        case ast.Global(names=bound):
+            return bound
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name) | ast.keyword(arg=name):
+            return [name]
+        case (
+            ast.MatchAs(name=name)
+            | ast.MatchStar(name=name)
+            | ast.MatchMapping(rest=name)
+            | ast.ExceptHandler(name=name)
+        ):
+            return [name]
+        case ast.alias(name=one, asname=other):
+            return [one, other or one]
+        case ast.Constant(value=str(text)):
+            return [text]
+    return []
+
+
+def _is_read(tree: ast.Module, name: str) -> bool:
+    """Return whether any code reads a name."""
+    return any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) for node in ast.walk(tree)
+    )
 
 
 @contextmanager

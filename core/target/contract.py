@@ -10,7 +10,7 @@ from nanochat.contract.job import CrashClass
 
 SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
 SEEDERS = {"torch", "np", "numpy", "random"}
-SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence"}
+SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence", "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
 DEEPEST = 100  # levels of nesting; the shipped train.py has 14, and Python's own tools fail at some hundreds
 
 

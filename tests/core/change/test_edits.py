@@ -133,6 +133,7 @@ def test_added_and_removed_lines_are_counted() -> None:
     [
         "torch.manual_seed(1)", "f = torch.manual_seed", "from torch import manual_seed as ms", "getattr(torch, 'manual_seed')(7)",
         "import numpy as np; np.random.seed(3)", "from random import seed", "torch.random.fork_rng()", "np.random.default_rng(5)",
+        "np.random.Generator(np.random.PCG64(7))",
     ],
 )  # fmt: skip
 def test_a_seed_may_not_be_set_by_any_name(line: str) -> None:
@@ -146,6 +147,9 @@ def test_a_seed_may_not_be_set_by_any_name(line: str) -> None:
     [
         "WIDTH = 999", "if True: WIDTH = 999", "for WIDTH in (1, 2): pass", "globals()['WIDTH'] = 999",
         "def widen():\n    global WIDTH\n    WIDTH = 999", "import os as WIDTH", "with open('x') as WIDTH: pass",
+        "EXTRA = (WIDTH := 999)", "EXTRA: int = (WIDTH := 999)", "def norm(x, n=(WIDTH := 999)): pass", "globals().update(WIDTH=999)",
+        "match 999:\n    case WIDTH: pass", "exec('WIDTH' + ' = 999')", "(WIDTH, EXTRA) = 1, 2", "def norm(WIDTH): return WIDTH",
+        "class Model:\n    def build(self):\n        WIDTH = 999", "[*WIDTH] = [1]", "try: pass\nexcept OSError as WIDTH: pass",
     ],
 )  # fmt: skip
 def test_what_is_off_limits_has_no_back_door(line: str) -> None:
@@ -153,6 +157,22 @@ def test_what_is_off_limits_has_no_back_door(line: str) -> None:
     with pytest.raises(EditError, match="off limits"):
         edits.validate_change(old, old + "\n" + line + "\n", off_limits=["WIDTH"])
     edits.validate_change(old, old.replace("x = WIDTH", "x = 2 * WIDTH"), off_limits=["WIDTH"])
+    edits.validate_change(old, old + "\nOTHER = [2 * WIDTH]\nPLACES = (OTHER[0], 'a width')\n", off_limits=["WIDTH"])
+
+
+def test_what_is_off_limits_stays_in_use() -> None:
+    old = "WIDTH = 128\n\ndef train(run):\n    x = WIDTH\n    return x + WIDTH\n"
+    with pytest.raises(EditError, match=r"WIDTH is off limits .* must stay in use"):
+        edits.validate_change(old, old.replace("= WIDTH", "= 3").replace("+ WIDTH", "+ 3"), off_limits=["WIDTH"])
+    edits.validate_change(old, old.replace("x + WIDTH", "2 * x"), off_limits=["WIDTH"])
+    unused = old.replace("= WIDTH", "= 3").replace("+ WIDTH", "+ 3")
+    edits.validate_change(unused, unused.replace("return", "return 2 *"), off_limits=["WIDTH"])
+
+
+def test_a_method_that_is_off_limits_is_not_replaced_from_outside() -> None:
+    for line in ("setattr(GPT, 'forward', norm)", "GPT.forward = norm", "GPT = norm"):
+        with pytest.raises(EditError, match=r"GPT\.forward is off limits"):
+            edits.validate_change(SHIPPED, f"{SHIPPED}\n{line}\n", off_limits=["GPT.forward"])
 
 
 lines = st.lists(st.sampled_from(["x = 1", "y = 2", "", "    z", "-- a/x", "@@ -1 +1 @@", "tab\there"]), max_size=12)
