@@ -36,13 +36,14 @@ from core.record import events as ev
 from core.record import run_lock
 from core.record.journal import JournalError
 from core.record.live import Picture
+from core.record.run_lock import Lock
 from core.record.state import State
 from core.reporting import log_lines, status, summary
 from core.run import background, notices
 from core.run import notify as notifications
 from core.run.active import ActiveRun
 from core.run.background import tell, typeset
-from core.run.device_use import check_run_device
+from core.run.device_use import check_run_device, claimed_device
 from core.run.opening import open_run
 from core.run.options import Options as Options
 from core.run.options import StartOptions, from_files, start_options
@@ -101,9 +102,9 @@ def run(
         gate = None if "gate" in used else chosen.options.gate
         _show(project, chosen, start, {**again, "--agent": given.agent, "--gate": gate}, named=named is not None)
     assert executor is not None
-    active, lock = open_run(project, chosen, chosen.options, print_event)
-    notify, on = effective.notify, effective.notify_on
-    notifier = notifications.attached(active, notify, on) if notify is not None else None
+    active, lock = _opened(project, chosen, effective)
+    notify = effective.notify
+    notifier = notifications.attached(active, notify, effective.notify_on) if notify is not None else None
     reports = effective.report is not False
     try:
         with active.recording_end():
@@ -118,6 +119,12 @@ def run(
         active.journal.close()
         lock.release()
     _summary(active, again.get("--logs"), reported=reported)
+
+
+def _opened(project: Project, chosen: Plan, start: StartOptions) -> tuple[ActiveRun, Lock]:
+    """Open the run, one start on its device at a time. Raises as `open_run`, and UsageError if another run uses the device."""
+    with claimed_device(project, chosen, beside=bool(start.beside)):
+        return open_run(project, chosen, chosen.options, print_event)
 
 
 def _check_start(project: Project, chosen: Plan, start: StartOptions) -> None:

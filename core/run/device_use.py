@@ -1,7 +1,10 @@
-"""Refuses a run, a final report or an export on a device that another run uses. Writes nothing."""
+"""Refuses a run, a final report or an export on a device that another run uses."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.machine.project import Project, UsageError
@@ -23,6 +26,27 @@ def check_run_device(project: Project, chosen: Plan) -> None:
             f"{_activity(other)} on {chosen.config.device} now. Two runs on one device slow each other down, which changes "
             f"their scores. Nothing was started. {_how_to_stop(other)}--beside starts it anyway."
         )
+
+
+@contextlib.contextmanager
+def claimed_device(project: Project, chosen: Plan, *, beside: bool) -> Iterator[None]:
+    """Let one start at a time open a run on a device, and check the device again before it does.
+
+    Otherwise two commands that start within seconds do not see each other, since neither run has a header yet.
+
+    `beside`: whether the run may share its device.
+
+    Raises:
+        UsageError: As `check_run_device`.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a file system without locks
+            project.logs.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((project.logs / f".{chosen.config.device}.lock").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if not beside:
+            check_run_device(project, chosen)
+        yield
 
 
 def check_command_device(project: Project, folder: Path, device: str) -> None:

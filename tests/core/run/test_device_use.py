@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from core.machine.project import Project, UsageError
 from core.model import RunConfig
 from core.record.run_lock import Lock
 from core.run.choose_run import try_read_header
-from core.run.device_use import check_run_device
+from core.run.device_use import check_run_device, claimed_device
 from core.run.plan import Plan
 from tests.core.run.runs import START, TOLD, write_run
 from tests.e2e.conftest import prepared, product  # noqa: F401
@@ -79,4 +80,31 @@ def test_it_is_refused_before_anything_is_written_and_beside_insists(product: Pr
     assert not (product.logs / "two").exists()
     insists = product.run("--agent", "nonsense", "--beside", name="two")
     assert "There is no agent" in insists.stderr, "it is refused for another reason, after this check"
+    lock.release()
+
+
+def test_of_two_starts_at_the_same_time_the_second_one_sees_the_first(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    write_run(project, "live", START, TOLD)  # for `plan`
+    first, second = (plan(project, name) for name in ("first", "second"))
+    check_run_device(project, second)  # as the second start does before the first one has a header
+    inside, refused = threading.Event(), list[str]()
+
+    def start_second() -> None:
+        inside.wait()
+        try:
+            with claimed_device(project, second, beside=False):
+                pass
+        except UsageError as error:
+            refused.append(str(error))
+
+    thread = threading.Thread(target=start_second)
+    thread.start()
+    with claimed_device(project, first, beside=False):
+        inside.set()
+        lock = Lock(write_run(project, "first", START))
+    thread.join(timeout=60)
+    assert not thread.is_alive() and len(refused) == 1 and "Run first is training on cpu now" in refused[0]
+    with claimed_device(project, second, beside=True):
+        pass
     lock.release()
