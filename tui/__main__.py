@@ -56,4 +56,8 @@ if __name__ == "__main__":
     from core import entry
 
     with entry.program(lambda: None if "--read-only" in sys.argv[2:] else Path(sys.argv[1])):
-        sys.exit(main())
+        try:
+            sys.exit(main())
+        except KeyboardInterrupt:  # before the app watches for signals
+            print("The app was closed before it opened. A running loop keeps running; `make stop` stops it.")
+            sys.exit(130)

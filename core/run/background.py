@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +19,8 @@ from core.record import journal, run_lock
 from nanochat.contract.shell import make
 
 LOG = "loop.log"  # the output of a loop in the background
-START_S = 120.0
+START_S = 120.0  # longest wait for the loop to begin
+END_S = 10.0  # longest wait for it to end after Ctrl-C, before it is killed
 
 
 def can_show_app() -> bool:
@@ -67,6 +69,8 @@ def options(values: Mapping[str, object]) -> list[str]:
 def background(folder: Path, arguments: Sequence[str]) -> None:
     """Start the loop of a run in a session of its own, so that it survives the terminal. Returns once it has begun.
 
+    Ctrl-C ends the loop, and then the program with the exit code of an interrupt.
+
     Raises:
         UsageError: It ended at once, and the message is its output; or it takes longer to begin than usual, and goes on.
     """
@@ -79,25 +83,72 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
             module("core.cli", "run", "--headless", "--attended", *arguments),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+    try:
+        has_begun = _wait(folder, process, began)
+    except KeyboardInterrupt:
+        _end(process)
+        _remove_if_nothing_began(folder, new=new)
+        tell(_interrupted(folder))
+        raise SystemExit(128 + signal.SIGINT) from None
+    if has_begun:
+        return
+    with (folder / LOG).open() as log:
+        log.seek(start)
+        output = log.read().strip()
+    _remove_if_nothing_began(folder, new=new)
+    raise UsageError(output or f"The loop ended at once with exit code {process.returncode} and without a message.")
+
+
+def _wait(folder: Path, process: subprocess.Popen[bytes], began: int) -> bool:
+    """Wait until the loop has begun. Returns False if it has ended instead.
+
+    Args:
+        folder: The folder of the run.
+        process: The process of the loop.
+        began: The size of the journal before the start.
+
+    Raises:
+        UsageError: It takes longer than usual.
+    """
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if run_lock.alive(folder) and _size(folder / journal.NAME) > began:
-            return
+            return True
         if process.poll() is not None:
-            with (folder / LOG).open() as log:
-                log.seek(start)
-                output = log.read().strip()
-            if new and not began and not _size(folder / journal.NAME):  # no run was begun
-                (folder / LOG).unlink(missing_ok=True)
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-            raise UsageError(
-                output or f"The loop ended at once with exit code {process.returncode} and without a message."
-            )
+            return False
         time.sleep(0.05)
     raise UsageError(
         f"The loop is still starting after {START_S:.0f} s, as process {process.pid}. What it says is in {folder / LOG}. "
         f"{make('attach', folder.name)} opens the app once it has begun; `kill {process.pid}` ends it."
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a loop that is starting: like Ctrl-C, so that it undoes its start, and by force after END_S or at another Ctrl-C."""
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.send_signal(signal.SIGINT)
+        process.wait(END_S)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)  # its session has a group of the same number
+        process.wait()
+
+
+def _remove_if_nothing_began(folder: Path, *, new: bool) -> None:
+    """Remove the log, and the folder if it is empty then, if no run was begun. `new`: the folder was made for this start."""
+    if new and not _size(folder / journal.NAME):
+        (folder / LOG).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _interrupted(folder: Path) -> str:
+    """Return what is said after Ctrl-C has ended a loop that was starting."""
+    if not _size(folder / journal.NAME):
+        return "Interrupted. The loop that was starting has been ended; no run was begun."
+    name = folder.name
+    return (
+        f"Interrupted. The loop of {name} that was starting has been ended. The run is kept; "
+        f"{make('run', '--name', name)} continues it."
     )
 
 

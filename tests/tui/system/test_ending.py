@@ -27,6 +27,12 @@ def broken(self): raise ZeroDivisionError("a bug")
 app.AutoResearch.action_zoom = broken
 sys.exit(main())
 """
+EARLY = """
+import os, runpy, signal, sys
+from core.config import files
+files.read = lambda root: os.kill(os.getpid(), signal.SIGINT)
+runpy.run_module("tui", run_name="__main__", alter_sys=True)
+"""
 
 
 class Window:
@@ -136,3 +142,12 @@ def test_a_terminal_that_closes_ends_it_quietly(
     window.sees(STARTED)
     os.close(window.master)
     assert window.ended() == 128 + signal.SIGHUP
+
+
+def test_ctrl_c_before_the_app_is_open_says_that_the_loop_keeps_running(recorded: Path, windows: list[Window]) -> None:
+    window = Window(recorded, code=EARLY)
+    windows.append(window)
+    assert window.ended() == 130
+    window._reader.join(10)
+    assert b"A running loop keeps running; `make stop` stops it." in window.written
+    assert b"Traceback" not in window.written
