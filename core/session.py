@@ -52,6 +52,7 @@ from core.run.report_process import write_report
 from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
 from nanochat.contract.layout import HARNESS
+from nanochat.contract.shell import make
 from nanochat.contract.text import printable
 
 INTERRUPTED = 128  # exit codes above this are 128 plus the number of the signal that ended the process
@@ -100,7 +101,7 @@ def run(
         chosen = make_plan(project, replace(chosen.options, data=_prepare_for(project, chosen, chosen.data)))
     if shown:
         gate = None if "gate" in used else chosen.options.gate
-        _show(project, chosen, start, {**again, "--agent": given.agent, "--gate": gate}, named=named is not None)
+        _show(project, chosen, given, {**again, "--agent": given.agent, "--gate": gate}, named=named is not None)
     assert executor is not None
     active, lock = _opened(project, chosen, effective)
     notify = effective.notify
@@ -165,25 +166,38 @@ def _uses_cpu(agent: str, start: StartOptions) -> bool:
     return start.tenancy != "remote" and any(part.strip().startswith("ollama:") for part in agent.split(","))
 
 
-def _show(project: Project, chosen: Plan, start: StartOptions, again: Mapping[str, object], *, named: bool) -> NoReturn:
+def _show(project: Project, chosen: Plan, given: Options, again: Mapping[str, object], *, named: bool) -> NoReturn:
     """Start the loop in the background unless it runs, and replace this process by the app.
 
     Args:
-        start: The options that were given.
+        given: The options from the command line that belong to the run.
         again: The options for the loop in the background.
         named: Whether the user has named the agent.
     """
+    ignored = ""
     if run_lock.alive(chosen.folder) is None:
         if not named:
             offer_missing(chosen.config.agent)
         # The loop in the background reads the config files and chooses an agent too, and records why.
         data = chosen.data.folder if chosen.data is not None else None
         chosen = _start_behind(project, chosen, {**again, "--prepared": data})
-    elif start.notify is not None:
-        tell(
-            f"The loop of {chosen.folder.name} is running already, so --notify has no effect. It counts at the next start."
-        )
-    background.open_app(chosen.folder)
+    elif ignored := _without_effect(chosen.folder.name, {**again, "--gate": given.gate}):
+        tell(ignored)
+    background.open_app(chosen.folder, note=ignored)
+
+
+def _without_effect(run: str, given: Mapping[str, object]) -> str:
+    """Return a sentence about the options that act only at a start, for a run whose loop runs already; '' if none was given."""
+    values = {name: value for name, value in given.items() if value is not None and name != "--logs"}
+    names = [f"--no-{name[2:]}" if value is False else name for name, value in values.items()]
+    if not names:
+        return ""
+    one = len(names) == 1
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return (
+        f"The loop of {run} is running already, so {listed} {'has' if one else 'have'} no effect. "
+        f"{make('stop', run)} first, then give {'it' if one else 'them'} again."
+    )
 
 
 def _check_reachable(agent: str, *, offer: bool) -> None:

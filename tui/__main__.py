@@ -1,6 +1,7 @@
 """Start the app: `python -m tui FOLDER` shows the run whose logs are in FOLDER.
 
-With --read-only it changes nothing. With --browser it talks to `autoresearch serve` on stdin and stdout instead of to a terminal.
+With --read-only it changes nothing. --note TEXT is shown at the start. With --browser it talks to `autoresearch serve` on stdin and stdout
+instead of to a terminal.
 """
 
 from __future__ import annotations
@@ -30,21 +31,23 @@ def main() -> int:
     folder, terminal = Path(sys.argv[1]).resolve(), Terminal()
     project = find(start=folder)
     config = files.read(project.root)
-    read_only, in_browser = "--read-only" in sys.argv[2:], "--browser" in sys.argv[2:]
+    words = sys.argv[2:]
+    read_only, in_browser = "--read-only" in words, "--browser" in words
+    note = words[words.index("--note") + 1] if "--note" in words else ""
     memory = ViewMemory(None if read_only else files.state_file(), config.settings.theme or "")
     app = AutoResearch(
         folder,
         project.program,
         (lambda: None) if in_browser else terminal.watch,
         memory=memory,
-        warning=" ".join(config.problem.split()),
+        warning=" ".join(f"{note} {config.problem}".split()),
         read_only=read_only,
         driver=BrowserDriver if in_browser else PatientDriver,
     )
     with contextlib.nullcontext() if in_browser else terminal.lent():
-        words = app.run()
-    if words and not in_browser:
-        print(words)
+        last = app.run()
+    if last and not in_browser:
+        print(last)
     if app.afterwards and not in_browser:
         sys.stdout.flush()
         os.chdir(project.root)

@@ -156,10 +156,10 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def open_app(folder: Path, *, read_only: bool = False) -> NoReturn:
-    """Replace this process by the app, which shows the run. With `read_only` it refuses to change it."""
+def open_app(folder: Path, *, read_only: bool = False, note: str = "") -> NoReturn:
+    """Replace this process by the app, which shows the run and at first the note. With `read_only` it refuses to change the run."""
     sys.stdout.flush()
-    command = module("tui", str(folder), *(["--read-only"] if read_only else []))
+    command = module("tui", str(folder), *(["--read-only"] if read_only else []), *(["--note", note] if note else []))
     os.execv(command[0], command)
 
 
