@@ -140,6 +140,7 @@ class Loop:
         elif not warning and state.paused and state.pause_reason:
             self.active.record(ev.Resumed())
             self.active.journal.keep_reserve()
+            self.active.write_best()
 
     def _show_present(self) -> None:
         """Write live.json, at once if another proposal waits than before, so that it agrees with the journal."""

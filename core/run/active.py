@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -161,10 +162,19 @@ class ActiveRun:
     def point_incumbent(self) -> None:
         """Set the run's branch to the incumbent, and write its train.py and its whole change to the run's folder."""
         self.point(self.repo.refs.branch(self.name), self.state.incumbent)
+        self.write_best()
+
+    def write_best(self) -> None:
+        """Write train.py and best.diff of the incumbent, each in one step, so that readers never see an incomplete file.
+
+        Errors are ignored, since both derive from the journal. They are written again when the disk has room, and at each start.
+        """
         best, start = self.source(self.state.incumbent), self.source(self.state.commits[0])
         with contextlib.suppress(OSError):
-            (self.folder / "train.py").write_text(best, encoding="utf-8")
-            (self.folder / BEST_DIFF).write_text(edits.unified(start, best), encoding="utf-8")
+            for name, text in (("train.py", best), (BEST_DIFF, edits.unified(start, best))):
+                draft = self.folder / f".{name}.new"
+                draft.write_text(text, encoding="utf-8")
+                os.replace(draft, self.folder / name)
 
     def point_attempt(self, number: int) -> None:
         attempts = self.state.experiments[number].attempts

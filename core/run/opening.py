@@ -180,6 +180,7 @@ class _Opening:
             self._commit_start(active, knob_values, unset)
         clean_up(active)
         active.sync_refs()
+        active.write_best()  # a crash may have come before it, and `E` in the app begins with this train.py
         for note in (former, "" if repo.git.synced else notices.NO_SYNC):
             if note:
                 active.record(ev.Notice(text=note))

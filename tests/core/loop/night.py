@@ -147,6 +147,7 @@ class Night:
             active.record(killed)
         clean_up(active)
         active.sync_refs()
+        active.write_best()
         active.experiments.recheck(begun=True)
         active.journal.close()
         return active.state

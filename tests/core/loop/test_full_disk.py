@@ -102,6 +102,7 @@ def test_a_disk_that_fills_up_after_any_event_pauses_the_run_and_costs_nothing(
     assert paused.reason.startswith("the disk is full (0 MB left for ")
     assert paused.reason.endswith("; the run continues when there is room") and not state.paused
     assert verdicts(state) == VERDICTS and state.finished
+    assert GOOD in (night.folder / "train.py").read_text() and f"+{GOOD}" in (night.folder / BEST_DIFF).read_text()
     night.clean_up()  # a ref that could not be set then is set by the next start
     check(night)
 
@@ -115,7 +116,9 @@ def cannot_be_written(path: Path) -> None:
     path.symlink_to("/dev/full")
 
 
-@pytest.mark.parametrize("name", [f".{TSV}.new", f".{NOTEBOOK}.new", "train.py", BEST_DIFF, "live.new", "reserve"])
+@pytest.mark.parametrize(
+    "name", [f".{TSV}.new", f".{NOTEBOOK}.new", ".train.py.new", f".{BEST_DIFF}.new", "live.new", "reserve"]
+)
 def test_a_derived_file_that_cannot_be_written_costs_nothing(tmp_path: Path, name: str) -> None:
     night = Night(tmp_path, final_seeds=1)
     night.active().journal.close()  # the run exists

@@ -18,6 +18,7 @@ from core.record import events as ev
 from core.record.fold import fold
 from core.record.journal import Journal
 from core.record.state import State
+from core.reporting.results import BEST_DIFF
 from core.verdicts import Verdict
 from tests.core.loop.night import Night, in_a_process
 from tests.core.loop.outcomes import check, key, results
@@ -113,3 +114,19 @@ def test_killed_right_before_an_event_it_comes_to_the_same_verdicts(tmp_path: Pa
     night = Night(tmp_path, final_seeds=1)
     assert killed(night, lambda done, coming: isinstance(coming, kind)) == -signal.SIGKILL
     assert not [event for event in continued(night) if isinstance(event, kind)]
+
+
+def test_killed_right_after_a_keep_the_next_start_writes_the_best(tmp_path: Path) -> None:
+    """`E` in the app begins with train.py in the run's folder. An old one would take the kept change back."""
+    night = Night(tmp_path)
+
+    def kills(done: Sequence[ev.Event], coming: ev.Event | None) -> bool:
+        last = done[-1] if done else None
+        return coming is None and isinstance(last, ev.Judged) and last.verdict is Verdict.KEEP
+
+    code = killed(night, kills)
+    train, diff = night.folder / "train.py", night.folder / BEST_DIFF
+    assert code == -signal.SIGKILL and GOOD not in train.read_text() and GOOD not in diff.read_text()
+    state = night.clean_up()
+    assert train.read_text() == night.source_of(state.incumbent) and GOOD in train.read_text()
+    assert f"+{GOOD}" in diff.read_text()

@@ -12,7 +12,7 @@ from core.record import backlog, journal
 from core.record.fold import fold
 from core.record.run_lock import Lock, RunBusy
 from core.record.state import State
-from core.reporting import log_lines, run_table, summary
+from core.reporting import log_lines, results, run_table, summary
 from core.run.opening import open_run
 from core.run.options import Options
 from core.run.plan import make_plan
@@ -68,6 +68,25 @@ def test_a_backlog_that_was_deleted_is_not_made_again(tmp_path: Path, corpus: Pa
         lock.release()
         assert path.exists() is exists
         path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["train.py", results.BEST_DIFF])
+def test_each_start_writes_the_best_again(tmp_path: Path, corpus: Path, name: str) -> None:
+    """A kill right after a keep leaves those of the best before."""
+    project = Project(tmp_path, tmp_path / "logs")
+    prepare(f"text:{corpus}", 320)
+    (tmp_path / "nanochat").mkdir()
+    (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
+    (tmp_path / "program.md").write_text("Low.")
+    options = Options(name="mine", dataset=f"text:{corpus}", profile="tiny")
+    path, texts = project.logs / "mine" / name, []
+    for _ in range(2):
+        active, lock = open_run(project, make_plan(project, options), options, lambda event, state: None)
+        active.journal.close()
+        lock.release()
+        texts.append(path.read_text())
+        path.write_text("of the best before")
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("how", ["renamed", "copied"])
