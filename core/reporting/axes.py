@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
@@ -29,18 +30,24 @@ def score_range(levels: Sequence[float], others: Sequence[float], sigma: float) 
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Return about `count` round values between two values, and at least two."""
+    """Return about `count` round values between two values, and at least two: the two themselves if no round ones can be found."""
     rough = (high - low) / max(1, count)
+    if not sys.float_info.min <= rough < math.inf:  # the difference is beyond what a number can hold
+        return [low, high]
     power = 10.0 ** math.floor(math.log10(rough))
     steps = [factor * power for factor in (0.1, 0.2, 0.5, 1, 2, 5, 10) if factor * power <= rough * 1.4]
     for step in reversed(steps):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last > first:  # a single value does not show the scale
             break
-    return [index * step for index in range(first, last + 1)]
+    found = [index * step for index in range(first, last + 1)]
+    differ = len(found) > 1 and all(a < b for a, b in pairwise(found))
+    return found if differ else [low, high]
 
 
 def decimals(values: Sequence[float]) -> int:
     """Return the decimal places that tell the values of an axis apart."""
     step = min((b - a for a, b in pairwise(values)), default=1.0)
+    if not 0 < step < math.inf:
+        return 0
     return max(0, min(6, -math.floor(math.log10(step) + 1e-9)))

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from core.reporting.axes import decimals, ticks
 from tui.view.curves import Curve, thin
+from tui.view.words import LARGEST
 from tui.widgets.plot import Plot
+
+LONG = 1e6  # from which a mark is written with an exponent
 
 
 class Line(NamedTuple):
@@ -24,8 +27,9 @@ def draw_losses(plot: Plot, lines: Sequence[Line], *, logarithmic: bool = False)
     most_points = max(8, plot.size.width * 2)
     losses: list[float] = []
     for line in lines:
-        xs, ys = thin(line.curve.progress, line.curve.smooth(), most_points)
-        points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y) and (y > 0 or not logarithmic)]
+        clipped = [max(-LARGEST, min(LARGEST, loss)) for loss in line.curve.smooth()]
+        xs, ys = thin(line.curve.progress, clipped, most_points)
+        points = [(x, y) for x, y in zip(xs, ys, strict=True) if y > 0 or not logarithmic]
         losses += [y for _, y in points]
         if points:
             heights = [_height(y, logarithmic) for _, y in points]
@@ -34,8 +38,16 @@ def draw_losses(plot: Plot, lines: Sequence[Line], *, logarithmic: bool = False)
     plot.ticks_x([0.0, 0.5, 1.0], ["0%", "50%", "100%"])
     if losses and max(losses) > min(losses):
         marks = ticks(min(losses), max(losses), max(2, plot.size.height // 3))
-        heights = [_height(mark, logarithmic) for mark in marks]
-        plot.ticks_y(heights, [f"{mark:.{decimals(marks)}f}" for mark in marks])
+        places = decimals(marks)
+        marks = [mark for mark in marks if mark > 0 or not logarithmic]  # the lowest may be rounded to 0
+        plot.ticks_y([_height(mark, logarithmic) for mark in marks], [_label(mark, places) for mark in marks])
+    elif losses and logarithmic:  # plotext would label the logarithms
+        plot.ticks_y([_height(losses[0], logarithmic)], [_label(losses[0], 3)])
+
+
+def _label(mark: float, places: int) -> str:
+    """Return a mark as text. A long number would leave no room for the plot."""
+    return f"{mark:.{places}f}" if abs(mark) < LONG else f"{mark:.3g}"
 
 
 def _height(loss: float, logarithmic: bool) -> float:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.reporting.axes import decimals, ticks
 
@@ -20,3 +24,17 @@ def test_every_axis_has_two_round_values_that_differ_as_text() -> None:
 def test_a_narrow_range_has_labels_that_are_true() -> None:
     found = ticks(3.2105, 3.2391, 2)
     assert [f"{value:.{decimals(found)}f}" for value in found] == ["3.22", "3.23"]
+
+
+@given(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(1, 9),
+)
+def test_any_two_numbers_have_an_axis(one: float, other: float, count: int) -> None:
+    low, high = sorted((one, other))
+    if low == high:
+        return
+    found = ticks(low, high, count)
+    assert 2 <= len(found) < 200 and found == sorted(set(found)) and all(map(math.isfinite, found))
+    assert 0 <= decimals(found) <= 6

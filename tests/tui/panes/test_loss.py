@@ -110,3 +110,13 @@ async def test_a_training_that_goes_on_has_no_whole_curve_to_keep_yet(living: Li
         await pilot.press("v")
         await until(pilot, lambda: any(n.message == "#10 has no whole curve yet." for n in app._notifications))
         assert not app.selection.pinned
+
+
+async def test_a_training_that_diverges_is_shown_in_the_logarithmic_scale(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        pane = app.query_one(LossPane)
+        pane.logarithmic = True
+        pane.show("#3", Curve([0.1, 0.2, 0.3, 0.4], [10.8, 9.5, 3e12, 3e12]), Curve(), None)
+        await until(pilot, lambda: "e+1" in pane_text(app))
