@@ -135,6 +135,9 @@ class AutoResearch(RunsActions, DecisionActions):
     def action_detach(self) -> None:
         """Close the app with a message about the run."""
         name, state = self.bridge.folder.name, self.bridge.state
+        if self.bridge.gone:
+            self.exit(f"App closed. {self.bridge.gone}")
+            return
         if self.bridge.pid is None or state.stopped is not None:  # a stopped loop may still be ending
             apply = f" {make('apply', name)} commits its best train.py to your checkout." if state.kept else ""
             self.exit(f"App closed. Run {name} has no loop; {phrases.resume_command(name)} resumes it.{apply}")

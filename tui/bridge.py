@@ -17,7 +17,7 @@ from core.machine import stats
 from core.record import events as ev
 from core.record import journal, live, process_start, run_lock
 from core.record.fold import apply
-from core.record.journal import JournalError
+from core.record.journal import JournalError, RunGone
 from core.record.live import Picture, Waiting
 from core.record.state import State
 from core.reporting import log_lines, phrases
@@ -58,6 +58,7 @@ class Bridge:
     machine: stats.Machine = field(default_factory=stats.Machine)
     pid: int | None = None  # of the loop; None if no loop runs
     trouble: str = ""  # what is wrong with the journal or the machine
+    gone: str = ""  # a sentence if the run that is shown was deleted, or if another one has its name
     program_text: str = ""
     ideas: tuple[str, ...] = ()  # in the backlog, untried, from the top
     loaded: bool = False
@@ -99,12 +100,14 @@ class Bridge:
         except FileNotFoundError:
             self.trouble = "the run has no journal yet"
             return News()
+        except RunGone as error:
+            return self._lose(str(error))
         except JournalError as error:  # reported once; the live files are still read
             new, self.trouble, self.loaded = str(error) != self.trouble, str(error), True
             before, self.pid = self.pid, run_lock.alive(self.folder)
             return News(first=first, live=self._read_live(), alive=new or self.pid != before)
         pid, before = run_lock.alive(self.folder), self.pid
-        self.pid = pid
+        self.pid, self.gone = pid, ""
         return News(
             events=tuple(events),
             lines=tuple(lines),
@@ -122,6 +125,12 @@ class Bridge:
             if len(recent) > RECENT:
                 apply(state, recent.popleft())
         return state, _apply(recent, state)
+
+    def _lose(self, why: str) -> News:
+        """Show no loop and no live figures any more, since they would be those of another run."""
+        new, self.gone, self.trouble = why != self.gone, why, why
+        self.pid, self.live, self._live_stamp = None, Picture(), (0, 0, 0)
+        return News(live=new, alive=new)
 
     def _read_live(self) -> bool:
         try:
@@ -177,7 +186,8 @@ class Bridge:
         A read-only app does not connect: proposals would wait for an answer that it cannot give.
         """
         while not self.read_only:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, RunGone):
+                self._reader.check()
                 reader, writer = await asyncio.open_unix_connection(commands.address(self.folder))
                 try:
                     writer.write(msgspec.json.encode(commands.Attach(who=self.who)) + b"\n")
@@ -189,9 +199,13 @@ class Bridge:
             await asyncio.sleep(RECONNECT_S)
 
     async def send(self, command: commands.Command) -> commands.Reply:
-        """Send a command and wait for the reply. If the app is read-only or no loop runs, the reply says so."""
+        """Send a command and wait for the reply. If the app is read-only, or the run is gone, or no loop runs, the reply says so."""
         if self.read_only:
             return commands.Reply(ok=False, words=phrases.READ_ONLY)
+        try:
+            self._reader.check()
+        except RunGone as error:
+            return commands.Reply(ok=False, words=str(error))
         if run_lock.alive(self.folder) is None:
             return commands.Reply(
                 ok=False,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -27,6 +29,10 @@ _encoder = msgspec.json.Encoder()
 
 class JournalError(UserError):
     """The journal cannot be read or written. The message is shown to the user."""
+
+
+class RunGone(JournalError):
+    """The run that was read is gone: it was deleted or moved, or another run has its name."""
 
 
 def decode(line: bytes, number: int, path: Path, schema: int | None = None) -> AnyEvent:
@@ -85,10 +91,21 @@ class Reader:
         self._offset = 0
         self._line = 0
         self._schema: int | None = None  # from the header
+        self._first = b""  # the first line, which no other run has
+        self._file = (0, 0)  # device and inode
 
     def grown(self) -> bool:
-        """Return whether the file has more than was read. Cheap, for frequent polling."""
-        return self.path.stat().st_size > self._offset
+        """Return whether there is more to read, or the file is another one than before. Cheap, for frequent polling."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return True  # `new` says why
+        return status.st_size != self._offset or (status.st_dev, status.st_ino) != self._file
+
+    def check(self) -> None:
+        """Raise RunGone if the run that was read is gone."""
+        with contextlib.suppress(OSError):
+            self._open().close()
 
     def new(self) -> list[AnyEvent]:
         return list(self.stream())
@@ -96,11 +113,12 @@ class Reader:
     def stream(self) -> Iterator[AnyEvent]:
         """Yield the new events. The file is decoded in pieces, so a long journal is never held in memory as a whole.
 
-        After a JournalError the next call begins at the same place.
+        After a JournalError the next call begins at the same place. Raises RunGone if the run that was read is gone.
         """
         offset, line = self._offset, self._line
         try:
-            with self.path.open("rb") as file:
+            with self._open() as file:
+                self._note_file(file)
                 file.seek(offset)
                 whole = True
                 while whole and (data := file.read(PIECE_BYTES) + file.readline()):
@@ -121,9 +139,39 @@ class Reader:
                 f"run: {make('run', '--name', 'NEW')}"
             ) from error
 
+    def _open(self) -> BinaryIO:
+        """Open the journal. Raises RunGone if it is not the one that was read so far."""
+        name = self.path.parent.name
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            if not self._offset:
+                raise
+            raise RunGone(
+                f"Run {name} is gone: it was deleted or moved. Nothing was changed. `make runs` lists the runs that are there."
+            ) from None
+        if self._offset and file.read(len(self._first)) != self._first:
+            file.close()
+            raise RunGone(
+                f"Run {name} is gone: its name belongs to another run now. Nothing was changed. Close this and open it again to "
+                f"see that run."
+            )
+        return file
+
+    def _note_file(self, file: BinaryIO) -> None:
+        """Remember which file it is. Raises JournalError if lines that were read are gone."""
+        status = os.fstat(file.fileno())
+        self._file = status.st_dev, status.st_ino
+        if status.st_size < self._offset:
+            raise JournalError(
+                f"{self.path} has lost lines that were read before. Nothing was changed. Close this and open it again to see "
+                f"what is left."
+            )
+
     def _decoded(self, data: bytes) -> list[AnyEvent]:
         if self._line == 0 and data:
-            self._schema = _schema(data.partition(b"\n")[0], self.path)
+            first = data.partition(b"\n")[0]
+            self._schema, self._first = _schema(first, self.path), first + b"\n"
         try:
             if self._schema == 1:
                 return [_decode(line, 1) for line in data.splitlines() if line.strip()]

@@ -56,7 +56,7 @@ def source(state: State, folder: Path, number: int) -> str | None:
 
 
 def compare_runs(first: Path, second: Path) -> RunComparison:
-    """Compare two runs. Raises UsageError or JournalError if one cannot be read."""
+    """Compare two runs. Raises UsageError or JournalError if one cannot be read, or is gone."""
     return read_runs(first, second).comparison
 
 
@@ -104,6 +104,10 @@ def _number(state: State, name: str) -> int:
 
 
 def _read_run(folder: Path) -> tuple[RunFacts, RunMaterial]:
+    if not (folder / journal.NAME).exists():
+        raise UsageError(
+            f"Run {folder.name} is gone: it was deleted or moved. Nothing was changed. `make runs` lists the runs that are there."
+        )
     state, moments = State(name=folder.name), list[Moment]()
     for event in journal.read(folder / journal.NAME):
         before = state.kept[-1:]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 
 from core.record import journal
+from core.run import commands
 from tests.tui.conftest import app_on, screen_text, until
-from tui.bridge import Bridge
+from tests.tui.living import Living
+from tui.bridge import RECONNECT_S, Bridge
 from tui.panes.experiments import ExperimentsPane
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -116,6 +119,56 @@ async def test_an_unreadable_line_is_said_and_nothing_breaks(recorded: Path) -> 
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         assert "is not a readable event" in app.bridge.trouble and "readable" in screen_text(app)
+
+
+def move(folder: Path, name: str) -> Path:
+    return folder.rename(folder.with_name(name))
+
+
+def replace(folder: Path) -> None:
+    """Put another run in the place of this one, with as much in its journal."""
+    before = move(folder, "before")
+    folder.mkdir()
+    first, *rest = (before / journal.NAME).read_bytes().splitlines(keepends=True)
+    other = first.replace(b'"seed":', b'"seed":1', 1)
+    assert other != first
+    (folder / journal.NAME).write_bytes(other + b"".join(rest))
+
+
+async def test_another_run_under_the_same_name_gets_no_keys(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        shown = len(app.bridge.state.experiments)
+        replace(recorded)
+        other = Living(recorded)
+        await other.start()
+        other.propose(10, "Halve the batch.")
+        other.wait(10)
+        reply = await app.bridge.send(commands.Stop())
+        assert not reply.ok and "its name belongs to another run now" in reply.words
+        await until(pilot, lambda: "its name belongs to another run now" in screen_text(app))
+        assert app.bridge.pid is None and app.bridge.waiting is None and len(app.bridge.state.experiments) == shown
+        await pilot.press("8", "c", "c", "h", "escape", "y", "n")
+        await asyncio.sleep(2 * RECONNECT_S)
+        assert app.is_running and not other.heard and not other.attached_ever
+        await pilot.press("q")
+        await other.close()
+    assert app.return_value is not None and "its name belongs to another run now" in app.return_value
+
+
+@pytest.mark.parametrize("size", [FULL, (80, 24)])
+async def test_a_run_that_was_deleted_is_said_to_be_gone(recorded: Path, size: tuple[int, int]) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        away = move(recorded, "away")
+        await until(pilot, lambda: "Run nov23 is gone: it was deleted or moved" in " ".join(screen_text(app).split()))
+        await pilot.press("8", "c", "c")
+        await until(pilot, lambda: any("is gone" in note.message for note in app._notifications))
+        assert app.is_running and not app.afterwards
+        move(away, recorded.name)
+        await until(pilot, lambda: not app.bridge.gone and not app.bridge.trouble)
 
 
 async def test_a_run_that_has_only_begun(recorded: Path) -> None:

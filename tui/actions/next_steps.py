@@ -25,7 +25,7 @@ class NextStepActions(RunApp):
 
     @property
     def _may_act(self) -> bool:
-        return not (self.bridge.read_only or self.is_web)
+        return not (self.bridge.read_only or self.is_web or self.bridge.gone)
 
     def next_steps(self) -> tuple[Step, ...]:
         """Return the keys of the summary that are valid now."""
@@ -57,6 +57,9 @@ class NextStepActions(RunApp):
     def action_open_report(self) -> None:
         """Open report.html, and say where and of when it is. It is written first if it is missing, or if the run has ended since."""
         path, state, name = self.bridge.folder / HTML, self.bridge.state, self.bridge.folder.name
+        if self.bridge.gone:
+            self.show_note(self.bridge.gone)
+            return
         alive, may_act = self.bridge.pid is not None, self._may_act
         written_t = _written_t(path)
         if report_age.is_coming(written_t, state, alive=alive):
@@ -93,7 +96,7 @@ class NextStepActions(RunApp):
         if any(step.action == f"app.{action}" for step in self.next_steps()):
             return True
         alive, kept = self.bridge.pid is not None, bool(self.bridge.state.kept)
-        self.show_note(refusal(action, alive=alive, kept=kept, may_act=self._may_act))
+        self.show_note(self.bridge.gone or refusal(action, alive=alive, kept=kept, may_act=self._may_act))
         return False
 
     def _command(self, *words: str) -> tuple[str, ...]:

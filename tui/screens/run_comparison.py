@@ -13,7 +13,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from core.errors import UserError
+from core.errors import UserError, explained
 from core.reporting import phrases, run_comparison
 from core.reporting.run_comparison import RunFacts, RunPair, Step
 from tui.system import colours
@@ -99,8 +99,8 @@ class RunComparisonScreen(ModalScreen[None]):
     async def _read_again(self) -> None:
         try:
             found = await asyncio.to_thread(self._read)
-        except UserError as error:
-            self._text("runs-verdict", Content.styled(words.sanitize_line(str(error), 400), "$warning"))
+        except (UserError, OSError) as error:
+            self._text("runs-verdict", Content.styled(words.sanitize_line(explained(error) or "", 400), "$warning"))
             return
         if found is not None:
             self._found = found

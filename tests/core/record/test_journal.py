@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import journal
-from core.record.journal import Journal, JournalError, read
+from core.record.journal import Journal, JournalError, RunGone, read
 from core.verdicts import Verdict
 from tests.events import measurement
 
@@ -140,6 +141,62 @@ def test_a_line_that_is_completed_while_the_ones_before_are_read_comes_with_the_
     writer.path.write_bytes(whole + line)
     assert [event.text for event in stream if isinstance(event, ev.Hint)] == ["a"]
     assert [event.text for event in reader.new() if isinstance(event, ev.Hint)] == ["b"]
+
+
+@pytest.mark.parametrize("hints", [0, 1, 30])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_reader_says_that_another_run_has_the_name(tmp_path: Path, hints: int, in_place: bool) -> None:
+    """The new journal is shorter than the old one, as long, or longer. A new file often gets the inode of the deleted one."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    old, new = Journal(tmp_path / "old"), Journal(tmp_path / "new")
+    old.append(header())
+    old.append(ev.Hint(text="a"))
+    new.append(msgspec.structs.replace(header(), id="another"))
+    for _ in range(hints):
+        new.append(ev.Hint(text="a"))
+    reader = journal.Reader(old.path)
+    assert len(reader.new()) == 2 and not reader.grown()
+    if in_place:
+        old.path.write_bytes(new.path.read_bytes())
+    else:
+        new.path.replace(old.path)
+    for _ in range(2):
+        assert reader.grown()
+        with pytest.raises(RunGone, match="Run old is gone: its name belongs to another run now"):
+            reader.new()
+        with pytest.raises(RunGone):
+            reader.check()
+
+
+def test_a_reader_says_that_the_run_is_gone_and_goes_on_once_it_is_back(tmp_path: Path) -> None:
+    (tmp_path / "night").mkdir()
+    writer = Journal(tmp_path / "night")
+    reader = journal.Reader(writer.path)
+    writer.append(header())
+    assert len(reader.new()) == 1
+    away = (tmp_path / "night").rename(tmp_path / "away")
+    assert reader.grown()
+    with pytest.raises(RunGone, match="Run night is gone: it was deleted or moved"):
+        reader.new()
+    shutil.copytree(away, tmp_path / "night")
+    with (tmp_path / "night" / journal.NAME).open("a") as file:
+        file.write('{"type":"hint","t":1.0,"text":"b"}\n')
+    reader.check()
+    assert [event.text for event in reader.new() if isinstance(event, ev.Hint)] == ["b"] and not reader.grown()
+
+
+def test_a_reader_says_that_lines_are_gone(tmp_path: Path) -> None:
+    writer = Journal(tmp_path)
+    writer.append(header())
+    end = writer.path.stat().st_size
+    writer.append(ev.Hint(text="a"))
+    reader = journal.Reader(writer.path)
+    assert len(reader.new()) == 2
+    os.truncate(writer.path, end)
+    assert reader.grown()
+    with pytest.raises(JournalError, match="has lost lines that were read before"):
+        reader.new()
 
 
 def test_what_could_not_be_read_again_is_never_written(tmp_path: Path) -> None:

@@ -136,6 +136,19 @@ async def test_a_run_that_cannot_be_read_is_named_and_one_alone_has_nothing_to_c
         await until(pilot, lambda: "events.jsonl" in screen_text(app))
 
 
+async def test_a_run_that_was_deleted_meanwhile_is_named(two: Path) -> None:
+    app = app_on(two)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("R")
+        await until(pilot, lambda: "5 of 30" in screen_text(app))
+        shutil.rmtree(two.parent / "found")
+        await pilot.press("c")
+        await until(pilot, lambda: "Run found is gone: it was deleted or moved." in screen_text(app))
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: app.screen is app.main)
+
+
 def test_a_browser_is_shown_one_run() -> None:
     browser, key = keys.KeyContext(browser=True), keys.key_of("R")
     assert key is not None and not keys.is_valid(key.action, browser) and keys.is_valid(key.action, keys.KeyContext())
