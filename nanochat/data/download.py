@@ -15,6 +15,7 @@ from nanochat.contract.address import SCHEME_PORTS, Address, SettingError, bare,
 from nanochat.contract.route import Route, route
 from nanochat.contract.shell import make
 from nanochat.data.prepared import DataError
+from nanochat.data.turns import alone
 
 HUB = "https://huggingface.co"
 TRIES = 5
@@ -58,13 +59,13 @@ def hub() -> str:
 def fetch(
     url: str, path: Path, *, check: Callable[[Path], None], say: Callable[[str], None], wait_s: float = WAIT_S
 ) -> Path:
-    """Download a file unless it exists, and return its path.
+    """Download a file unless it exists, and return its path. If another command downloads it, wait for that.
 
     Args:
         url: URL of the file.
         path: Where to store it.
         check: Called with the downloaded file. Raises ValueError if it is invalid; it is then downloaded again.
-        say: Called with a line for the user before each retry.
+        say: Called with a line for the user before each retry, and before it waits for another command.
         wait_s: The wait after n tries is `wait_s * 2**n` seconds.
 
     Raises:
@@ -73,6 +74,12 @@ def fetch(
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    with alone(path, lambda: say(f"{path.name}: another command downloads this; waiting")):
+        return path if path.exists() else _download(url, path, check, say, wait_s)
+
+
+def _download(url: str, path: Path, check: Callable[[Path], None], say: Callable[[str], None], wait_s: float) -> Path:
+    """Download a file that no other command writes. As `fetch`."""
     part = path.with_name(path.name + ".part")
     tag = path.with_name(path.name + ".etag")  # the ETag of the file that the part belongs to
     shown = httpx.URL(url).copy_with(userinfo=b"")
@@ -137,6 +144,8 @@ def _get(client: httpx.Client, url: str, part: Path, tag: Path) -> None:
             raise ValueError("the part that was there does not fit the file")
         answer.raise_for_status()
         resumed = answer.status_code == 206
+        if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise ValueError(f"the server did not continue at byte {have}, where the part ends")
         size = answer.headers.get("Content-Length")
         have = have if resumed else 0
         if not resumed:

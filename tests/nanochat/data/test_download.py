@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +27,7 @@ from nanochat.data import prepare
 from nanochat.data.download import HUB, fetch, hub
 from nanochat.data.prepared import DataError, load
 from nanochat.data.shards import _check_column, _is_parquet, _split_in_shard
+from tests.product import until
 from tests.proxy import proxy
 
 
@@ -44,6 +49,7 @@ class Server:
         self.faults: dict[str, list[str]] = {}
         self.ranges: list[str] = []
         self.redirects: dict[str, str] = {}
+        self.go_on = threading.Event()  # ends a "hold" in the middle of a file
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -78,9 +84,17 @@ class Server:
                 if kind == "truncate":  # says it is all, and is not
                     body = body[: len(body) // 2]
                 self.send_header("ETag", tag)
+                if asked and kind != "no range":
+                    begun = 0 if kind == "another range" else start
+                    self.send_header("Content-Range", f"bytes {begun}-{len(content) - 1}/{len(content)}")
                 if kind != "no length":
                     self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                if kind == "hold":
+                    self.wfile.write(body[: len(body) // 3])
+                    self.wfile.flush()
+                    outer.go_on.wait(20.0)
+                    body = body[len(body) // 3 :]
                 self.wfile.write(body[: len(body) // 3] if kind == "drop" else body)
 
             def log_message(self, *arguments: object) -> None:
@@ -132,6 +146,60 @@ def test_a_file_that_changed_meanwhile_is_not_mixed_with_its_part(server: Server
     server.files["/a.parquet"] = shard(2)
     assert get(server, tmp_path).read_bytes() == server.files["/a.parquet"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_a_server_that_continues_elsewhere_is_asked_for_the_whole_file(server: Server, tmp_path: Path) -> None:
+    server.files["/a.parquet"] = shard(1)
+    server.faults["/a.parquet"] = ["drop", "another range"]
+    assert get(server, tmp_path).read_bytes() == server.files["/a.parquet"]
+    assert server.ranges[2] == ""
+
+
+ANOTHER = """
+import sys
+from pathlib import Path
+from nanochat.data.download import fetch
+fetch(sys.argv[1], Path(sys.argv[2]), check=lambda path: None, say=print)
+"""
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_two_commands_that_want_the_same_file_download_it_once(server: Server, tmp_path: Path, is_killed: bool) -> None:
+    """The second waits, and downloads the file itself if the first is killed."""
+    server.files["/a.parquet"] = shard(1)
+    server.faults["/a.parquet"] = ["hold"]
+    path, said = tmp_path / "a.parquet", list[str]()
+    first = subprocess.Popen([sys.executable, "-c", ANOTHER, f"{server.url}/a.parquet", path], cwd=Path.cwd())
+
+    def say(text: str) -> None:
+        said.append(text)
+        if is_killed:
+            first.kill()
+        server.go_on.set()
+
+    try:
+        until(path.with_name("a.parquet.part").exists, within=20)
+        found = fetch(f"{server.url}/a.parquet", path, check=_is_parquet, say=say, wait_s=0.001)
+        server.go_on.set()
+        first.wait(20.0)
+    finally:
+        server.go_on.set()
+        first.kill()
+        first.wait()
+    assert found.read_bytes() == server.files["/a.parquet"] and list(tmp_path.iterdir()) == [path]
+    assert said == ["a.parquet: another command downloads this; waiting"]
+    assert len(server.ranges) == (2 if is_killed else 1) and (first.returncode != 0) == is_killed
+
+
+def test_a_file_system_without_locks_is_no_hindrance(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    server.files["/a.parquet"] = shard(1)
+    assert get(server, tmp_path).read_bytes() == server.files["/a.parquet"]
 
 
 def test_only_a_complete_parquet_file_is_accepted(server: Server, tmp_path: Path) -> None:
