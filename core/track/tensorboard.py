@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from core.machine.project import shown_path
 from core.record.experiment import experiment_id
@@ -20,6 +21,8 @@ from core.track.tracked import Tracked
 from nanochat.contract.shell import quoted
 
 FOLDER = "tensorboard"  # in the folder of the run
+EVENTS = "events.out.tfevents"  # TensorBoard reads the files whose names contain this
+VERSION = "brain.Event:2"  # of their format; their first event says it
 DRAFT = "tensorboard.new"  # beside it, so that TensorBoard never shows an incomplete experiment
 
 
@@ -43,10 +46,13 @@ class TensorBoard:
     def write(self, tracked: Tracked) -> None:
         shutil.rmtree(self._draft, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True)
-        writer = EventFileWriter(str(self._draft))
-        for event in _events(tracked):
-            writer.add_event(event)
-        writer.close()
+        self._draft.mkdir()
+        # EventFileWriter writes in a thread, and does not say that it has failed.
+        with (self._draft / f"{EVENTS}.{tracked.begun_t:010.0f}.{platform.node()}").open("wb") as file:
+            records = RecordWriter(file)
+            records.write(Event(wall_time=tracked.begun_t, file_version=VERSION).SerializeToString())
+            for event in _events(tracked):
+                records.write(event.SerializeToString())
         os.rename(self._draft, self._folder / experiment_id(tracked.number))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -133,6 +135,26 @@ def test_the_command_says_where_to_look_and_what_is_wrong(tmp_path: Path, capsys
     code, _, words = command("--to", "wandb", "--project", "a/b")
     assert code == 1 and "'a/b' cannot name a project" in words
     assert command()[0] == 2
+
+
+LIMITED = """
+import resource, sys
+from core import cli
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+cli.main(["track", "--to", "tensorboard", "--logs", sys.argv[2]])
+"""
+
+
+def test_an_experiment_that_a_full_disk_cut_off_is_exported_again(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the full disk."""
+    folder = with_files(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "2000", tmp_path], cwd=Path.cwd(), capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 1 and "File too large" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert numbers(folder) == []
+    assert len(exported(folder, TensorBoard(folder))) == START_AND_TRAINED + 1
+    assert "val_bpb" in figures(reader(folder, 0))
 
 
 def test_two_exports_at_once_do_not_meet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
