@@ -11,6 +11,7 @@ from core.export import samples, writing
 from core.export.samples import Sample, Samples
 from core.export.training import Exported, Exporter, sampling
 from core.export.version import BEST, START, Version, find
+from core.export.writing import SamplingFailed
 from core.machine.project import Project, UsageError
 from core.reporting import phrases
 from core.run.device_use import check_command_device
@@ -62,7 +63,10 @@ def write_samples(
         replace(_request(exporter, folder, one), prompt=prompt, tokens=tokens, temperature=temperature, seed=seed)
         for one in exported
     ]
-    texts = writing.write(folder, exporter.config, asked)
+    try:
+        texts = writing.write(folder, exporter.config, asked)
+    except SamplingFailed as error:
+        raise SamplingFailed(f"{error} The exports are kept. Try again.") from error
     found = [_sample(*one) for one in zip(both, exported, texts, strict=True)]
     return Samples(
         run=folder.name, prompt=prompt, temperature=temperature, seed=seed, start=found[0],

@@ -136,15 +136,14 @@ class Exporter:
     def _export(self, versions: Sequence[Version]) -> dict[str, Exported]:
         """Train versions, check that their weights can be loaded, and move them to their folders. Returns them by name."""
         drafts = {version.name: self._folder / EXPORT / f".{version.name}.new" for version in versions}
+        loaded = dict[str, Exported]()
         for draft in drafts.values():
             shutil.rmtree(draft, ignore_errors=True)  # left by an export that was killed
         try:
             results, failure = asyncio.run(self._train_all(versions, drafts))
             done = [version for version in versions if version.name in results]
-            loaded = self._check_loading([(version, drafts[version.name], results[version.name]) for version in done])
-            for name, one in loaded.items():
-                exports.fill(drafts[name], one.facts, self._folder / layout.DATA)
-                exports.move(drafts[name], one.folder)
+            for version in done:
+                loaded[version.name] = self._finish(version, drafts[version.name], results[version.name])
             if failure is not None:
                 raise failure
             return loaded
@@ -210,20 +209,24 @@ class Exporter:
         job = job_for(self._state, profile, Charter(), work, f"export {version.name}", out, stats.memory_total())
         return replace(job, keep_weights=True, keep_compiled=False, preflight=False)
 
-    def _check_loading(self, trained: Sequence[tuple[Version, Path, Result]]) -> dict[str, Exported]:
-        """Load weights into untrained models, and compare their answers with those of the trained ones. Raises ExportFailed."""
-        facts = [self._facts(version, out, result) for version, out, result in trained]
-        asked = [sampling(self._folder, self.config, out, one) for (_, out, _), one in zip(trained, facts, strict=True)]
-        loaded: dict[str, Exported] = {}
-        answers = writing.write(self._folder, self.config, asked) if asked else []
-        for (version, _, result), one, answer in zip(trained, facts, answers, strict=True):
-            if answer.reason:
-                raise self._failed(version, answer.reason)
-            target = self._folder / EXPORT / version.name
-            loaded[version.name] = Exported(
-                target, replace(one, batches=answer.steps), fresh=True, unprotected=result.unprotected
-            )
-        return loaded
+    def _finish(self, version: Version, draft: Path, result: Result) -> Exported:
+        """Check that the weights can be loaded, and move the version to its folder. Raises ExportFailed."""
+        facts = self._check_loading(version, draft, result)
+        target = self._folder / EXPORT / version.name
+        exports.fill(draft, facts, self._folder / layout.DATA)
+        exports.move(draft, target)
+        return Exported(target, facts, fresh=True, unprotected=result.unprotected)
+
+    def _check_loading(self, version: Version, draft: Path, result: Result) -> Facts:
+        """Load weights into an untrained model, and compare its answers with those of the trained one. Raises ExportFailed."""
+        facts = self._facts(version, draft, result)
+        try:
+            [answer] = writing.write(self._folder, self.config, [sampling(self._folder, self.config, draft, facts)])
+        except (writing.SamplingFailed, ExecutorFailed) as error:
+            raise self._failed(version, str(error)) from error
+        if answer.reason:
+            raise self._failed(version, answer.reason)
+        return replace(facts, batches=answer.steps)
 
     def _facts(self, version: Version, out: Path, result: Result) -> Facts:
         config, size = self.config, (out / exports.WEIGHTS).stat().st_size
@@ -239,7 +242,8 @@ class Exporter:
     def _failed(self, version: Version, reason: str) -> ExportFailed:
         return ExportFailed(
             f"{capital(version.words)} of run {self._folder.name} could not be exported: "
-            f"{phrases.one_line(reason, 400).rstrip('.')}. The run is unchanged, and no file was left."
+            f"{phrases.one_line(reason, 400).rstrip('.')}. The run is unchanged, and its other exports are kept. "
+            f"The logs are in {self._folder / EXPORT}."
         )
 
 

@@ -26,7 +26,7 @@ START_S = 120.0  # wall time for starting it
 
 
 class SamplingFailed(UserError):
-    """The models could not be asked."""
+    """The models could not be asked. The message says only what happened; whoever asks knows what was kept."""
 
 
 def write(folder: Path, config: RunConfig, requests: Sequence[Sampling]) -> list[Sampled]:
@@ -56,18 +56,20 @@ def write(folder: Path, config: RunConfig, requests: Sequence[Sampling]) -> list
                 input=asked.encode(), stdout=subprocess.PIPE, stderr=log, cwd=harness, env=environment, timeout=limit_s,
             )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise SamplingFailed(
-            f"The models did not answer within {limit_s:.0f} s. The exports are kept. Try again."
-        ) from error
+        raise SamplingFailed(f"{_words(requests)} did not answer within {limit_s:.0f} s.") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     lines = done.stdout.splitlines()
     if done.returncode or len(lines) != len(requests):
         raise SamplingFailed(
-            f"The process that asks the models ended unexpectedly (exit code {done.returncode}). The exports are kept. Its last "
-            f"words are in {place / LOG}."
+            f"The process that asks {_words(requests).lower()} ended unexpectedly (exit code {done.returncode}). Its last words "
+            f"are in {place / LOG}."
         )
     return [msgspec.json.decode(line, type=Sampled) for line in lines]
+
+
+def _words(requests: Sequence[Sampling]) -> str:
+    return "The models" if len(requests) > 1 else "The model"
 
 
 def check_prompt(temperature: float) -> None:

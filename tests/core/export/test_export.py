@@ -16,7 +16,7 @@ import pytest
 
 from core.errors import UserError
 from core.execution.deterministic import DeterministicExecutor, Ending
-from core.export import commands, samples
+from core.export import commands, samples, writing
 from core.export import folder as exports
 from core.export.folder import FACTS, FILES, LOADER, TOKENIZER, WEIGHTS
 from core.export.samples import Sample, Samples
@@ -29,7 +29,7 @@ from core.record import journal
 from core.record.run_lock import Lock, RunBusy
 from core.run import deletion
 from core.run.reading import read_state
-from tests.core.export.runs import BETTER, STEADY, project, write
+from tests.core.export.runs import BETTER, STEADY, UNLOADABLE, project, write
 from tests.core.reporting.reports import state_of
 from tests.core.reporting.test_report import checked
 from tests.json_shapes import has_shape
@@ -292,6 +292,28 @@ def test_a_training_that_fails_leaves_nothing(
         made.exporter().export([made.version("start"), made.version()])
     left = {path.name for path in place.parent.iterdir()}
     assert left == {"start", "00002", "lock", "training.log", "sampling.log"} and (place / "mine").exists()
+
+
+def test_a_model_that_cannot_be_loaded_does_not_cost_the_other_one(tiny_data: Path, tmp_path: Path) -> None:
+    made = Made(project(tmp_path / "tree"), Path())
+    made.folder = write(made.project, tiny_data, better=UNLOADABLE)
+    with pytest.raises(ExportFailed, match=r"answers otherwise than the trained one.* its other exports are kept\."):
+        made.exporter().export([made.version("start"), made.version()])
+    assert made.exporter().existing(made.version("start")) is not None
+    assert {path.name for path in (made.folder / "export").iterdir() if path.is_dir()} == {"start"}
+
+
+def test_models_that_do_not_answer_cost_no_export(
+    exported: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = copied(exported, tmp_path)
+    monkeypatch.setattr(writing, "START_S", -10_000.0)
+    with pytest.raises(UserError, match=r"The models did not answer within .* The exports are kept\. Try again\."):
+        write_samples(made.project, "r", "the ", 30, 0.8, 5, beside=False, say=made.said.append)
+    (made.folder / "export" / "00002" / FACTS).unlink()
+    with pytest.raises(ExportFailed, match=r"The model did not answer within .* its other exports are kept\."):
+        made.exporter().export([made.version("start"), made.version()])
+    assert made.exporter().existing(made.version("start")) is not None
 
 
 def test_a_run_is_deleted_with_its_exports(exported: Made, tmp_path: Path) -> None:
