@@ -35,6 +35,7 @@ Moment = Literal["best", "waiting", "paused", "stalled", "ended"]
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
 PRESETS = ("ntfy", "slack", "discord", "desktop", "terminal")
 ALONE = ("desktop", "terminal")  # presets without a target
+VARIABLE = "AUTORESEARCH_NOTIFY_TARGET"  # hands the value of --notify to the process, since all users see its arguments
 LOG = "notify.log"  # the output of the commands, in the folder of the run
 LONGEST_S = 30.0  # a command that takes longer is killed at the next event
 END_S = 25.0  # how long the end of the loop waits for the last command
@@ -137,7 +138,9 @@ class Notifier:
             moment=moment, run=state.name, folder=str(self._folder), text=text, experiment=number, kept=facts.kept, tried=facts.tried,
             gain=facts.gain, final_check=facts.final_check,
         )  # fmt: skip
-        news = {"AUTORESEARCH_MOMENT": moment, "AUTORESEARCH_RUN": state.name, "AUTORESEARCH_TEXT": text}
+        news = {
+            "AUTORESEARCH_MOMENT": moment, "AUTORESEARCH_RUN": state.name, "AUTORESEARCH_TEXT": text, VARIABLE: self._target,
+        }  # fmt: skip
         try:
             reading, writing = os.pipe()
             try:
@@ -242,10 +245,10 @@ def ended(state: State) -> str:
 
 
 def _command(target: str) -> list[str]:
-    preset, _, rest = target.partition(":")
-    if preset in PRESETS:
-        return module("core.run.notify_send", preset, rest)
-    return ["/bin/sh", "-c", target]
+    """Return the command for a target, which it finds in VARIABLE. A command of the user does not see the variable."""
+    if target.partition(":")[0] in PRESETS:
+        return module("core.run.notify_send")
+    return ["/bin/sh", "-c", f'eval "unset {VARIABLE}\n${VARIABLE}"']
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

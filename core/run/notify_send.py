@@ -1,7 +1,11 @@
-"""Sends one notification: `python -m core.run.notify_send PRESET TARGET`, with the message as JSON on standard input."""
+"""Sends one notification: `python -m core.run.notify_send`, with the message as JSON on standard input.
+
+The environment names the preset and its target, such as `slack:URL`. The URL may be a secret, so it is not printed.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -11,7 +15,7 @@ import httpx
 import msgspec
 
 from core.run import notify_terminal
-from core.run.notify import Message
+from core.run.notify import VARIABLE, Message
 
 SEND_S = 20.0
 NTFY = "https://ntfy.sh"
@@ -55,13 +59,20 @@ def _desktop(title: str, text: str) -> list[str]:
     return ["notify-send", "--app-name=AutoResearch", title, text]
 
 
+def _words(error: Exception) -> str:
+    """Return what is known about a failure. The messages of httpx can contain the URL."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"{type(error).__name__}, status code {error.response.status_code}"
+    return type(error).__name__ if isinstance(error, (httpx.HTTPError, httpx.InvalidURL)) else repr(error)
+
+
 def main() -> int:
     """Send the message on standard input. Returns the exit code."""
-    preset, target = sys.argv[1:3]
+    preset, _, target = os.environ.pop(VARIABLE).partition(":")
     try:
         send(preset, target, msgspec.json.decode(sys.stdin.buffer.read(), type=Message))
     except (httpx.HTTPError, httpx.InvalidURL, OSError, subprocess.SubprocessError) as error:
-        print(f"{preset}: {error!r}", file=sys.stderr)
+        print(f"{preset}: {_words(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from core.loop.approval import Approval
@@ -167,6 +168,47 @@ def test_presets_send_the_news(tmp_path: Path, server: tuple[str, list[tuple[str
         discord
     )
     assert len(told) == 1 and "HTTPStatusError" in (tmp_path / notify.LOG).read_text(), "the last one was refused"
+
+
+def test_a_secret_address_is_in_no_list_of_processes_and_in_no_log(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.extend(" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True))
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    listener = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=listener.serve_forever)
+    thread.start()
+    told: list[str] = []
+    try:
+        for target in (f"slack:http://127.0.0.1:{listener.server_port}/SECRET", "discord:http://127.0.0.1:SECRET"):
+            notifier = Notifier(target, tmp_path, told.append)
+            notifier.send("best", "New best.", 5, state_of(5))
+            notifier.close()
+    finally:
+        listener.shutdown()
+        thread.join()
+        listener.server_close()
+    assert any("core.run.notify_send" in line for line in seen) and "SECRET" not in "".join(seen)
+    log = (tmp_path / notify.LOG).read_text()
+    assert log == "slack: HTTPStatusError, status code 404\ndiscord: InvalidURL\n" and "SECRET" not in "".join(told)
+
+
+def test_a_command_is_in_no_list_of_processes(tmp_path: Path) -> None:
+    shown = f'{sys.executable} -c "import os, psutil; print(psutil.Process(os.getppid()).cmdline())"'
+    told: list[str] = []
+    notifier = Notifier(f": SECRET; {shown} > out; env > environ; echo $0 $# >> out", tmp_path, told.append)
+    notifier.send("best", "New best.", 5, state_of(5))
+    notifier.close()
+    line, arguments = (tmp_path / "out").read_text().splitlines()
+    assert told == [] and "/bin/sh" in line and "SECRET" not in line and arguments == "/bin/sh 0"
+    environ = (tmp_path / "environ").read_text()
+    assert "AUTORESEARCH_TEXT=New best." in environ and "SECRET" not in environ
 
 
 def test_the_user_chooses_the_moments(active: ActiveRun, tmp_path: Path) -> None:
