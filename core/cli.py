@@ -247,7 +247,9 @@ def propose(
     settings = files.read(project.root)
     settings.check()
     with settings.explaining():
-        trial.propose(project, settings, agent, count, seed, context, dry_run=dry_run, as_json=as_json)
+        came = trial.propose(project, settings, agent, count, seed, context, dry_run=dry_run, as_json=as_json)
+    if not came:
+        raise typer.Exit(1)
 
 
 @app.command()

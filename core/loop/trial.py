@@ -26,6 +26,7 @@ from core.model import Proposal
 from core.run import background
 from core.run.background import say
 from core.run.json_output import say_json, words_on_stderr
+from core.text import sanitize_line, sanitize_text
 from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
@@ -58,11 +59,12 @@ class Tried(Data, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """All of this as text."""
-        head = f"{self.number}. {self.agent}, {self.seconds:.1f} s: {self.hypothesis}"
+        """All of this as text, without the escape sequences that an agent may write."""
+        head = f"{self.number}. {sanitize_line(self.agent)}, {self.seconds:.1f} s: {sanitize_line(self.hypothesis)}"
         if not self.applies:
-            return f"{head}\n   does not apply: {self.problem}"
-        diff = "\n".join(f"   {line}" for line in self.diff.split("\n")[2:])  # without the names of the files
+            return f"{head}\n   does not apply: {sanitize_line(self.problem)}"
+        lines = sanitize_text(self.diff, len(self.diff)).split("\n")
+        diff = "\n".join(f"   {line}" for line in lines[2:])  # without the names of the files
         return f"{head}\n   applies; {json.dumps(self.cost) if self.cost else 'at no cost'}\n{diff}"
 
 
@@ -112,7 +114,7 @@ def propose(
     *,
     dry_run: bool = False,
     as_json: bool = False,
-) -> None:
+) -> bool:
     """Print proposals of an agent on the present train.py, without training. Raises UserError.
 
     Args:
@@ -123,6 +125,9 @@ def propose(
         context: Context of a language model in tokens; None to fit the task.
         dry_run: Only print what a model would be told.
         as_json: Print all as one JSON object.
+
+    Returns:
+        Whether the agent has proposed anything. True for `dry_run`.
     """
     settings, attended = files.without_overridden(config.settings, os.environ), background.can_show_app()
     agent, context = agent or settings.agent, context or settings.context
@@ -139,7 +144,7 @@ def propose(
             say_json(Proposed(agent=agent, prompt=prompt_text))
         else:
             say(prompt_text)
-        return
+        return True
     if attended and not as_json:
         offer_missing(agent)
     tried, ended = list[Tried](), ""
@@ -149,9 +154,10 @@ def propose(
         else:
             ended = result
         if not as_json:
-            say(result.text if isinstance(result, Tried) else f"{len(tried) + 1}. no proposal: {result}")
+            say(result.text if isinstance(result, Tried) else f"{len(tried) + 1}. no proposal: {sanitize_line(result)}")
     if as_json:
         say_json(Proposed(agent=agent, proposals=tuple(tried), ended=ended))
+    return bool(tried)
 
 
 async def _shown_prompt(agent: Agent, context: Context) -> tuple[list[prompt.Message], str] | None:

@@ -78,6 +78,46 @@ def test_proposals_without_training_keep_to_what_is_off_limits(product: Product)
     assert "asks no model" in product("propose", "--agent", "search", "--dry-run").stdout
 
 
+AGENT = """
+from core.agents.base import AgentFailed
+from core.model import Edit, Proposal
+
+class Colourful:
+    name = "colourful"
+    left = {left}
+
+    async def propose(self, context):
+        if not self.left:
+            raise AgentFailed("\\x1b[2Jnothing")
+        change = self.left.pop()
+        return Proposal(hypothesis="\\x1b[31mred\\x07", edits=(Edit(search="LR = 0.01", replace=change),))
+
+    async def release(self):
+        pass
+
+def make():
+    return Colourful()
+"""
+
+
+@pytest.mark.parametrize(
+    ("left", "code", "words"),
+    [
+        ("[]", 1, "1. no proposal: [2Jnothing"),
+        ("['LR = 0.02  # \\x1b]0;title\\x07']", 0, "+LR = 0.02  # ]0;title"),
+        ("['LR = = \\x1b[2J']", 0, "does not apply"),
+    ],
+)
+def test_an_agent_writes_no_escape_sequences_and_its_failure_is_one(
+    product: Product, left: str, code: int, words: str
+) -> None:
+    path = product.root.parent / "colourful.py"
+    path.write_text(AGENT.replace("{left}", left))
+    done = product("propose", "--agent", f"python:{path}")
+    assert done.returncode == code and words in done.stdout, done.stdout + done.stderr
+    assert not {"\x1b", "\x07"} & set(done.stdout)
+
+
 @pytest.mark.parametrize("spec", ["nonsense", "ollama:", "claude:x", "search,nonsense"])
 def test_unknown_agents_are_said(product: Product, spec: str) -> None:
     done = product.run("--agent", spec)
