@@ -67,11 +67,23 @@ check: $(DEV)
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
 
-$(RUNTIME): requirements.txt
-	@found=; for python in python3.13 python3.12 python3.11 python3 python; do \
+# The first Python that is new enough, or nothing.
+FIND = found=; for python in python3.13 python3.12 python3.11 python3 python; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
-	done; \
-	if [ -x $(PY) ] && $(PY) -I -c "import pip" >/dev/null 2>&1; then found=$(PY); fi; \
+	done
+
+# One make at a time makes the environment: a make inside of this one, which looks again whether that is still to do.
+ifndef AUTORESEARCH_ALONE
+$(RUNTIME): requirements.txt
+	@$(FIND); $${found:+$$found -I core/install_alone.py} $(MAKE) -s AUTORESEARCH_ALONE=1 $@
+else
+$(RUNTIME): requirements.txt
+	@$(FIND); \
+	if [ -x $(PY) ] && $(PY) -I -c "" >/dev/null 2>&1; then found=$(PY); \
+	  $(PY) -I -c "import pip" >/dev/null 2>&1 || said=$$($(PY) -I -m ensurepip 2>&1) || \
+	  { command -v uv >/dev/null && uv pip install -q --python $(PY) pip; } || \
+	  { echo "The environment .venv has no pip, and none could be added: $$said" >&2; \
+	    echo "It was kept, and nothing was installed. Add pip to it, or delete it (rm -r .venv). Then try again." >&2; exit 1; }; fi; \
 	if [ -z "$$found" ] && command -v uv >/dev/null && uv venv -q --seed --python 3.12 .venv; then found=$(PY); fi; \
 	if [ -z "$$found" ]; then echo "AutoResearch needs Python 3.11 or newer, and none was found. Nothing was installed." >&2; exit 1; fi; \
 	if [ "$$found" != $(PY) ]; then rm -rf .venv; said=$$($$found -m venv .venv 2>&1) || \
@@ -82,6 +94,7 @@ $(RUNTIME): requirements.txt
 	@if [ -n "$(TORCH_INDEX)" ]; then $(INSTALL) --index-url "$(TORCH_INDEX)" "torch==2.13.*"; fi
 	@$(INSTALL) -r requirements.txt
 	@touch $@
+endif
 
 # The command `autoresearch` in the environment.
 $(LAUNCHER): $(RUNTIME)

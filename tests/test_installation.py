@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.install import environment, environment_of_uv
+from tests.product import until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -215,3 +216,49 @@ def test_make_gives_the_terminal_back_when_the_app_is_killed(tmp_path: Path, sig
         os.close(inside)
     assert done.returncode == 2, written
     assert (b"\x1b[?1049l" in written and b"\x1b[?25h" in written, echo) == (given_back, given_back), written
+
+
+def tree(root: Path) -> dict[str, str]:
+    """A source tree whose programs only write down that they ran. Returns the environment for make in it."""
+    (root / "core").mkdir()
+    for name in ("Makefile", "core/install_alone.py"):
+        shutil.copyfile(ROOT / name, root / name)
+    (root / "requirements.txt").touch()
+    (root / "core/__init__.py").touch()
+    (root / "core/install.py").write_text("import time\ntime.sleep(1)\nopen('installed', 'a').write('once ')\n")
+    (root / "core/launcher.py").write_text("open('.venv/bin/autoresearch', 'w')\n")
+    (root / "core/cli.py").write_text("import pip, sys\nprint('called with', sys.argv[1])\n")
+    return {name: value for name, value in os.environ.items() if name not in MAKES}
+
+
+def test_a_second_make_waits_for_the_installation_of_the_first(tmp_path: Path) -> None:
+    environ = tree(tmp_path)
+    with subprocess.Popen(["make", "status"], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as first:
+        until((tmp_path / ".venv/bin/python").exists, within=60)
+        second = subprocess.run(
+            ["make", "runs"], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120
+        )
+        out, _ = first.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert second.stderr == "Another make installs; waiting.\n" and second.stdout == "called with runs\n"
+    assert out.endswith("called with status\n") and (tmp_path / "installed").read_text() == "once "
+
+
+def test_an_environment_without_pip_gets_it_and_is_not_deleted(tmp_path: Path) -> None:
+    """Such as one of `uv venv`."""
+    environ = tree(tmp_path)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    (tmp_path / ".venv" / "mine").touch()
+    done = subprocess.run(["make", "status"], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.endswith("called with status\n"), done.stdout + done.stderr
+    assert (tmp_path / ".venv" / "mine").exists() and done.stderr == ""
+
+
+def test_an_environment_that_cannot_get_pip_is_kept(tmp_path: Path) -> None:
+    environ = tree(tmp_path) | {"PATH": "/usr/bin:/bin"}  # without uv
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\n[ "$3" = "" ] || { echo "No module named $3"; exit 1; }\n')
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    done = subprocess.run(["make", "status"], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "has no pip, and none could be added: No module named ensurepip" in done.stderr
+    assert "It was kept, and nothing was installed." in done.stderr and (tmp_path / ".venv/bin/python").exists()
