@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from core.errors import UserError
 from core.machine.project import Project, UsageError
 from core.record import journal, run_lock
 from core.record.fold import fold
@@ -25,6 +26,7 @@ def stop(project: Project, name: str | None, *, now: bool) -> None:
     Raises:
         UsageError: There is no such run, or several runs are active and none was named.
         NoLoop: The loop does not answer.
+        UserError: The loop has not ended in time.
     """
     working = project.at_work()
     if name is None and len(working) > 1:
@@ -47,8 +49,7 @@ def stop(project: Project, name: str | None, *, now: bool) -> None:
     deadline = time.monotonic() + WAIT_S
     while now and run_lock.alive(folder) is not None:
         if time.monotonic() > deadline:
-            say(
+            raise UserError(
                 f"The loop has not ended within {WAIT_S:g} s. It was told to; {make('status', folder.name)} shows what it does."
             )
-            return
         time.sleep(0.1)
