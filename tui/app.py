@@ -101,6 +101,7 @@ class AutoResearch(RunsActions, DecisionActions):
         self.selection = Selection(self.bridge)
         self.attention = Attention(self.bridge.who, self._send_quietly)
         self.stray = StrayText()
+        self.unsent = {}
         self.updates = PaneUpdates(self, self.bridge, self.selection)
         self._rest_timer: Timer | None = None
 

@@ -47,6 +47,7 @@ class RunApp(FrugalApp):
         key_context: Decides which keys are valid.
         attention: Tells the loop that the human uses the app.
         stray: Recognises text for a line that did not open.
+        unsent: Texts that the loop did not take, by the question that they answer. The question opens with them.
     """
 
     bridge: Bridge
@@ -55,6 +56,7 @@ class RunApp(FrugalApp):
     memory: ViewMemory
     attention: Attention
     stray: StrayText
+    unsent: dict[str, str]
     key_context = KeyContext()
     _noted_t = 0.0  # when the last note was shown
     _waited: tuple[int, float] = (0, -math.inf)  # the proposal that waited last, and when it still did
@@ -225,6 +227,23 @@ class RunApp(FrugalApp):
             on_success: A sentence to add to the reply if the loop accepted the command.
         """
         self.run_worker(self._send(command, on_success), exit_on_error=False)
+
+    def send_text(self, command: commands.Command, text: str, place: str) -> None:
+        """Send a command that has a text of the user. If the loop does not take it, the text is shown and kept in `unsent`.
+
+        Args:
+            command: The command.
+            text: The text.
+            place: Which question it answers, as a key of `unsent`.
+        """
+        self.run_worker(self._send_text(command, text, place), exit_on_error=False)
+
+    async def _send_text(self, command: commands.Command, text: str, place: str) -> None:
+        self.unsent[place] = text  # until it is taken
+        reply = await self.bridge.send(command)
+        if reply.ok:
+            self.unsent.pop(place, None)
+        self.show_reply(reply, f"Your text was: {text}" if text and not reply.ok else "")
 
     # -- the countdown of a waiting proposal ------------------------------------------------------------------------
 

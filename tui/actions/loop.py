@@ -39,9 +39,9 @@ class LoopActions(RunApp):
     def action_tell(self) -> None:
         def done(text: str | None) -> None:
             if text and text.strip():
-                self.send_later(commands.Tell(text=text.strip()))
+                self.send_text(commands.Tell(text=text.strip()), text.strip(), "t")
 
-        self.ask_for_line("tell the agent", done)
+        self.ask_for_line("tell the agent", done, self.unsent.get("t", ""))
 
     def action_hints(self) -> None:
         """List the hints, newest first. The user can take one back."""

@@ -31,9 +31,11 @@ class ProposalActions(EditingActions):
 
         def done(reason: str | None) -> None:
             if reason is not None:
-                self.send_later(commands.Skip(number=number, reason=reason.strip()))
+                command = commands.Skip(number=number, reason=reason.strip())
+                self.send_text(command, reason.strip(), place)
 
-        self.ask_for_line(f"why skip #{number}?", done)
+        place = f"S{number}"
+        self.ask_for_line(f"why skip #{number}?", done, self.unsent.get(place, ""))
 
     async def action_revise(self) -> None:
         number = self.waiting_number

@@ -126,6 +126,36 @@ async def test_tell_and_stop(living: Living) -> None:
         assert not living.told(commands.Stop)[0].now
 
 
+@pytest.mark.parametrize(("key", "kind"), [("t", commands.Tell), ("S", commands.Skip)])
+async def test_a_text_that_the_loop_does_not_take_is_shown_and_opened_again(
+    living: Living, key: str, kind: type[commands.Data]
+) -> None:
+    living.refuses = "Not now."
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press(key, *"go wide", "enter")
+        await until(pilot, lambda: "Not now. Your text was: go wide" in screen_text(app))
+        living.refuses = ""
+        await pilot.press(key)
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(living.told(kind)) == 2)
+        assert {getattr(one, "text", "") or getattr(one, "reason", "") for one in living.told(kind)} == {"go wide"}
+        await until(pilot, lambda: not app.unsent)
+
+
+async def test_a_text_outlives_the_loop(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("t", *"go wide")
+        await living.close()
+        await pilot.press("enter")
+        await until(pilot, lambda: "No loop is running" in screen_text(app) and "go wide" in screen_text(app))
+        assert app.unsent == {"t": "go wide"}
+
+
 async def test_hints_are_listed_and_taken_back(living: Living) -> None:
     living.record("hint", text="try [bold]WIDTH")
     living.record("hint", text="avoid heads")
