@@ -8,8 +8,8 @@ Cheating is detected by these rules:
 - A probe does not contain the true next token of t. So the nats of that token at t must agree with the score.
 - A model could remember the probe and cheat only after t. Then it is better after t than before it, unlike honest models.
 - Some rows are asked whole twice, together with other rows. Both answers must be equal.
-- A model could train between the queries, and answer each known prefix as before. Then it is better in rows that it saw late
-  than in those that it saw early. The order of the rows is random, so for an honest model the two are alike.
+- A model could train between the queries, and answer each known prefix as before. Then it is better or worse in rows that it saw
+  late than in those that it saw early. The order of the rows is random, so for an honest model the two are alike.
 
 The cuts are spread over all positions of a row: none comes a second time before each has come once. So a model that cheats at a
 few positions only is found as likely as possible. On a CPU there are enough probes for all positions if there are enough rows.
@@ -308,10 +308,10 @@ class Evaluation:
         probes = [probe for row in sorted(self._probes) for probe in self._probes[row]]
         found = {"probes": float(len(probes)), "honest_z": 0.0, "break_z": 0.0, **self._paired()}
         found["late_z"] = self._late(values)
-        if found["late_z"] > LIMIT_LATE:
+        if abs(found["late_z"]) > LIMIT_LATE:
             raise Cheated(
-                f"it was {found['late_z']:.0f} standard errors better in rows that it saw late than in rows that it saw early: "
-                f"it kept training"
+                f"it was {abs(found['late_z']):.0f} standard errors {'better' if found['late_z'] > 0 else 'worse'} in rows that it saw "
+                f"late than in rows that it saw early: it kept training"
             )
         if len(probes) < 8:
             return found
