@@ -72,7 +72,7 @@ FIND = found=; for python in python3.13 python3.12 python3.11 python3 python; do
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
 	done
 
-# One make at a time makes the environment: a make inside of this one, which looks again whether that is still to do.
+# Only one make at a time makes the environment. It runs an inner make, which checks again whether there is anything to do.
 ifndef AUTORESEARCH_ALONE
 $(RUNTIME): requirements.txt
 	@$(FIND); $${found:+$$found -I core/install_alone.py} $(MAKE) -s AUTORESEARCH_ALONE=1 $@

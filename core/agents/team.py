@@ -76,20 +76,35 @@ async def _proposed(agent: Agent, rest: _Rest, context: Context) -> Proposal:
     return await rest.answer(agent, ask)
 
 
-async def _understood(members: Iterable[tuple[Agent, _Rest]], charter: str) -> CharterSummary:
-    """Return the first restatement of a charter that is not empty. If an agent has failed and there is none, its error is raised."""
-    summary, failure = CharterSummary(), None
-    for agent, rest in members:
-        if isinstance(agent, SummarizesCharter):
-            try:
-                summary = CharterSummary.of(await rest.answer(agent, partial(agent.understand, charter)))
-            except Exception as error:
-                failure = error
-            if summary.words:
-                return summary
+async def _first(
+    asks: Iterable[tuple[Agent, _Rest, Callable[[], Awaitable[T]]]], has_words: Callable[[T], bool]
+) -> T | None:
+    """Return the first answer that has words, or else the last one. None if there is no agent to ask.
+
+    If an agent has failed and no answer has words, its error is raised.
+    """
+    last, failure = None, None
+    for agent, rest, ask in asks:
+        try:
+            last = await rest.answer(agent, ask) or last
+        except Exception as error:
+            failure = error
+        if last is not None and has_words(last):
+            return last
     if failure is not None:
         raise failure
-    return summary
+    return last
+
+
+async def _understood(members: Iterable[tuple[Agent, _Rest]], charter: str) -> CharterSummary:
+    """Return the first restatement of a charter that is not empty. Raises as `_first`."""
+    asks = (
+        (agent, rest, partial(agent.understand, charter))
+        for agent, rest in members
+        if isinstance(agent, SummarizesCharter)
+    )
+    found = await _first(asks, lambda summary: bool(CharterSummary.of(summary).words))
+    return CharterSummary.of(found) if found is not None else CharterSummary()
 
 
 async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[Message], str] | None:
@@ -99,22 +114,9 @@ async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[M
 
 
 async def _reflected(members: Iterable[tuple[Agent, _Rest]], context: Context) -> LessonsLearned | None:
-    """Return the first lessons that are not empty. If an agent has failed and there are none, its error is raised.
-
-    None if no agent asks a model.
-    """
-    learned, failure = None, None
-    for agent, rest in members:
-        if isinstance(agent, Reflects):
-            try:
-                learned = await rest.answer(agent, partial(agent.reflect, context)) or learned
-            except Exception as error:
-                failure = error
-            if learned and learned.lines:
-                return learned
-    if failure is not None:
-        raise failure
-    return learned
+    """Return the first lessons that are not empty, or None if no agent asks a model. Raises as `_first`."""
+    asks = ((agent, rest, partial(agent.reflect, context)) for agent, rest in members if isinstance(agent, Reflects))
+    return await _first(asks, lambda learned: learned is not None and bool(learned.lines))
 
 
 async def _release(agents: Sequence[Agent]) -> None:

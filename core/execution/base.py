@@ -11,6 +11,8 @@ from core.record.live import Load
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Progress, Started
 
+FILES = "The files of a job cannot be read or written ({error}). All that was recorded is kept."
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -34,9 +36,6 @@ Update = Callable[[Started | Progress | Placed | Load], None]
 
 class ExecutorFailed(UserError):
     """The executor failed, not the experiment. The message is shown to the user."""
-
-
-FILES = "The files of a job cannot be read or written ({error}). All that was recorded is kept."
 
 
 class DeviceGone(ExecutorFailed):

@@ -201,9 +201,8 @@ class Loop:
         work = list(schedule.next_work(state, self.active.sigma, only_started=only_started))
         if work or not self._ending.check_result or self._waits_for_room:
             return work
-        return list(
-            final_check.next_work(state, self._final_seeds)
-        )  # also after a pause by the human: it cannot be paused
+        # Also after a pause by the human, since the check cannot be paused.
+        return list(final_check.next_work(state, self._final_seeds))
 
     @property
     def _waits_for_room(self) -> bool:

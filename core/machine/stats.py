@@ -99,9 +99,8 @@ class Meter:
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
                 for member in (process, *process.children(recursive=True)):
-                    known[member] = self._known.get(
-                        member, member
-                    )  # the known one has the CPU time of the last reading
+                    # A process that is known has the CPU time of the last reading.
+                    known[member] = self._known.get(member, member)
         self._known = known
         return list(known.values())
 

@@ -31,6 +31,9 @@ class JournalError(UserError):
     """The journal cannot be read or written. The message is shown to the user."""
 
 
+DELETED = "Run {run} is gone: it was deleted or moved. Nothing was changed. `make runs` lists the runs that are there."
+
+
 class RunGone(JournalError):
     """The run that was read is gone: it was deleted or moved, or another run has its name."""
 
@@ -147,9 +150,7 @@ class Reader:
         except FileNotFoundError:
             if not self._offset:
                 raise
-            raise RunGone(
-                f"Run {name} is gone: it was deleted or moved. Nothing was changed. `make runs` lists the runs that are there."
-            ) from None
+            raise RunGone(DELETED.format(run=name)) from None
         if self._offset and file.read(len(self._first)) != self._first:
             file.close()
             raise RunGone(

@@ -59,9 +59,7 @@ class State:
     baseline: ev.Measured | None = None
     baseline_failure: ev.Measured | None = None
     disturbances: dict[str, int] = field(default_factory=dict)  # baseline or incumbent -> its disturbed jobs in a row
-    failures: dict[str, dict[int, int]] = field(
-        default_factory=dict
-    )  # baseline or incumbent -> seed -> its failed jobs in a row
+    failures: dict[str, dict[int, int]] = field(default_factory=dict)  # the same -> seed -> its failed jobs in a row
     beside: set[str] = field(default_factory=set)  # running jobs that began before another job of their commit failed
     kept: list[int] = field(default_factory=list)
     hypotheses: dict[str, int] = field(default_factory=dict)  # hypothesis -> the latest experiment that has it

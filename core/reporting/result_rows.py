@@ -1,4 +1,4 @@
-"""Makes the rows of results.tsv and notebook.md, and the head of the notebook, from the state of a run. Pure."""
+"""Makes the rows of results.tsv and notebook.md, and the head of the notebook, from the state of a run. Writes nothing."""
 
 from __future__ import annotations
 

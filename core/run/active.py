@@ -75,7 +75,7 @@ class ActiveRun:
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _unpublished: bool = False  # whether something has changed since the tables were written
     _began: float | None = (
-        None  # when this process has started a loop; seconds of a clock that stands still while the machine sleeps
+        None  # when this process started a loop, by a clock that stands still while the machine sleeps
     )
 
     def __post_init__(self) -> None:

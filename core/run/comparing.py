@@ -105,9 +105,7 @@ def _number(state: State, name: str) -> int:
 
 def _read_run(folder: Path) -> tuple[RunFacts, RunMaterial]:
     if not (folder / journal.NAME).exists():
-        raise UsageError(
-            f"Run {folder.name} is gone: it was deleted or moved. Nothing was changed. `make runs` lists the runs that are there."
-        )
+        raise journal.RunGone(journal.DELETED.format(run=folder.name))
     state, moments = State(name=folder.name), list[Moment]()
     for event in journal.read(folder / journal.NAME):
         before = state.kept[-1:]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
 from core.machine.project import Project, UsageError
 from core.record import run_lock
+from core.run.background import say
 from core.run.choose_run import try_read_header
 from core.run.plan import Plan
 from nanochat.contract.shell import make
+from nanochat.contract.turns import alone
 
 
 def check_run_device(project: Project, chosen: Plan) -> None:
@@ -39,11 +40,10 @@ def claimed_device(project: Project, chosen: Plan, *, beside: bool) -> Iterator[
     Raises:
         UsageError: As `check_run_device`.
     """
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # a file system without locks
-            project.logs.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((project.logs / f".{chosen.config.device}.lock").open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+    device = chosen.config.device
+    with contextlib.suppress(OSError):  # whatever opens the run says why
+        project.logs.mkdir(parents=True, exist_ok=True)
+    with alone(project.logs / f".{device}", lambda: say(f"Another run is starting on {device}; waiting.")):
         if not beside:
             check_run_device(project, chosen)
         yield

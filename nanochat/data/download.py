@@ -14,8 +14,8 @@ from rich.progress import Progress
 from nanochat.contract.address import SCHEME_PORTS, Address, SettingError, bare, base_url
 from nanochat.contract.route import Route, route
 from nanochat.contract.shell import make
+from nanochat.contract.turns import alone
 from nanochat.data.prepared import DataError
-from nanochat.data.turns import alone
 
 HUB = "https://huggingface.co"
 TRIES = 5

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 UNKNOWN = timedelta(hours=1)  # the wait if the output names no time
-UNSURE = timedelta(minutes=5)  # the same if the tool has not failed, so that it may have spoken of another limit
+UNSURE = timedelta(minutes=5)  # the same if the tool has not failed: it may have written about another limit
 SPARE = timedelta(minutes=1)  # added, since clocks differ
 TAIL = 2000  # characters at the end of the output that are searched
 
@@ -38,7 +38,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 
 def limited(text: str, now: datetime, *, failed: bool) -> datetime | None:
-    """Return when a usage limit ends, as the tool says, or else after a time of ours. None without a usage limit.
+    """Return when a usage limit ends, as the tool says, or after UNKNOWN or UNSURE if it names no time. None without a usage limit.
 
     Args:
         text: The output of the tool.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from core.agents.base import Context, PastExperiment, SeenExperiment
 from core.change import edits
@@ -36,14 +36,12 @@ def fits(entry: Entry, source: str, left_alone: Collection[str]) -> bool:
 
 def unwanted(context: Context) -> set[str]:
     """Return the names of the ideas that were skipped, or that failed, when they were tried alone."""
-    alone = [marks for past in context.past if _ended_badly(past) and len(marks := changes_of(past)) == 1]
-    return {name for marks in alone for name in marks}
+    return _alone(past for past in context.past if _ended_badly(past))
 
 
 def skipped(context: Context) -> set[str]:
     """Return the names of the changes that were skipped when they were proposed alone."""
-    alone = [marks for past in context.past if past.verdict is Verdict.SKIPPED and len(marks := changes_of(past)) == 1]
-    return {name for marks in alone for name in marks}
+    return _alone(past for past in context.past if past.verdict is Verdict.SKIPPED)
 
 
 def unwanted_together(context: Context) -> list[frozenset[str]]:
@@ -63,8 +61,12 @@ def changes_of(experiment: SeenExperiment) -> frozenset[str]:
 
 def open_alone(context: Context) -> set[str]:
     """Return the changes that an open experiment tries alone. Its score is about to say what they are worth."""
-    alone = (marks for one in context.open if len(marks := changes_of(one)) == 1)
-    return {name for marks in alone for name in marks}
+    return _alone(context.open)
+
+
+def _alone(experiments: Iterable[SeenExperiment]) -> set[str]:
+    """Return the changes of those experiments that make a single one."""
+    return {name for one in experiments if len(marks := changes_of(one)) == 1 for name in marks}
 
 
 def knob_change(name: str, before: Value, after: Value) -> str:

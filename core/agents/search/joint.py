@@ -309,7 +309,7 @@ class Model:
 
 
 def _clipped(gain: float) -> float:
-    """Return a gain without its excess, in standard deviations of one score. With a far larger one the model has no solution."""
+    """Return a gain, at most LARGEST_GAIN and at least minus that. With far larger ones the equations of the model have no solution."""
     return max(-LARGEST_GAIN, min(LARGEST_GAIN, gain))
 
 

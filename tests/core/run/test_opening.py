@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,18 +55,28 @@ def test_a_run_that_another_command_is_starting_is_busy(tmp_path: Path, corpus: 
         open_run(project, chosen, Options(), lambda event, state: None)
 
 
-def test_a_backlog_that_was_deleted_is_not_made_again(tmp_path: Path, corpus: Path) -> None:
-    project = Project(tmp_path, tmp_path / "logs")
+def started(root: Path, corpus: Path) -> Callable[[], Project]:
+    """A source tree with the shipped train.py. What is returned starts its run `mine` and ends it at once."""
+    project = Project(root, root / "logs")
     prepare(f"text:{corpus}", 320)
-    (tmp_path / "nanochat").mkdir()
-    (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
-    (tmp_path / "program.md").write_text("Low.")
+    (root / "nanochat").mkdir()
+    (root / "nanochat" / "train.py").write_text(SHIPPED)
+    (root / "program.md").write_text("Low.")
     options = Options(name="mine", dataset=f"text:{corpus}", profile="tiny")
-    path = project.logs / "mine" / backlog.NAME
-    for exists in (True, False):
+
+    def start() -> Project:
         active, lock = open_run(project, make_plan(project, options), options, lambda event, state: None)
         active.journal.close()
         lock.release()
+        return project
+
+    return start
+
+
+def test_a_backlog_that_was_deleted_is_not_made_again(tmp_path: Path, corpus: Path) -> None:
+    start = started(tmp_path, corpus)
+    for exists in (True, False):
+        path = start().logs / "mine" / backlog.NAME
         assert path.exists() is exists
         path.unlink(missing_ok=True)
 
@@ -73,17 +84,9 @@ def test_a_backlog_that_was_deleted_is_not_made_again(tmp_path: Path, corpus: Pa
 @pytest.mark.parametrize("name", ["train.py", results.BEST_DIFF])
 def test_each_start_writes_the_best_again(tmp_path: Path, corpus: Path, name: str) -> None:
     """A kill right after a keep leaves those of the best before."""
-    project = Project(tmp_path, tmp_path / "logs")
-    prepare(f"text:{corpus}", 320)
-    (tmp_path / "nanochat").mkdir()
-    (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
-    (tmp_path / "program.md").write_text("Low.")
-    options = Options(name="mine", dataset=f"text:{corpus}", profile="tiny")
-    path, texts = project.logs / "mine" / name, []
+    start, texts = started(tmp_path, corpus), []
     for _ in range(2):
-        active, lock = open_run(project, make_plan(project, options), options, lambda event, state: None)
-        active.journal.close()
-        lock.release()
+        path = start().logs / "mine" / name
         texts.append(path.read_text())
         path.write_text("of the best before")
     assert texts[0] == texts[1]

@@ -12,7 +12,8 @@ import pytest
 from nanochat.contract.job import CrashClass, Outcome, Result
 from tests.conftest import Harness
 from tests.fake_cuda import GIB, make
-from tests.nanochat.harness.test_misbehaviour import CHEATS, FORWARD, MODEL, RETURN, STEADY, with_
+from tests.nanochat.harness.test_cheats import CHEATS
+from tests.nanochat.harness.test_misbehaviour import FORWARD, MODEL, RETURN, STEADY, with_
 
 SOURCE = Path(__file__).resolve().parents[2] / "fake_libcuda.c"
 # Much more than is needed: the clock on the wall runs on while others have the cores. The trainings have a fixed number of steps.

@@ -1,4 +1,4 @@
-"""Lets one command at a time write a file."""
+"""Lets one command at a time do something, such as writing a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def alone(path: Path, waits: Callable[[], None]) -> Iterator[None]:
     Where no lock can be had, as on a file system without locks, the work goes on without one.
 
     Args:
-        path: The file to write. The lock is a file beside it, which is removed at the end.
+        path: The file to write, or a name for what is done. The lock is a file beside it, which is removed at the end.
         waits: Called once if another process holds the lock.
     """
     lock = path.with_name(path.name + ".lock")
