@@ -168,7 +168,8 @@ class Command:
             words = f"{self.name} has reached its usage limit until {clock(until, now)}: {sanitize_line(output[-300:], 200)}"
             raise AgentFailed(words, wait_s=(until - now).total_seconds())
         if code:
-            raise AgentFailed(f"{self.name} ended with code {code}: {sanitize_line(output[-400:], 300)}")
+            last = sanitize_line(output[-400:], 300)
+            raise AgentFailed(f"{self.name} ended with code {code}{f': {last}' if last else ' and printed nothing.'}")
 
     def _proposal(self, context: Context, folder: Path, before: Seen, output: str, seconds: float) -> Proposal:
         if others := changed(before, look(folder)):

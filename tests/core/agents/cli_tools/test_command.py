@@ -189,6 +189,8 @@ async def test_one_that_cannot_be_started_or_fails(repository: Path) -> None:
             await Command("x", command, repository).propose(context())
     with pytest.raises(AgentFailed, match=r"ended with code 3: .*oh no"):
         await agent(repository, "print('oh no'); sys.exit(3)").propose(context())
+    with pytest.raises(AgentFailed, match=r"ended with code 3 and printed nothing\.$"):
+        await agent(repository, "sys.exit(3)").propose(context())
 
 
 @pytest.mark.parametrize(
